@@ -1,9 +1,8 @@
-//! What is known of one downstream connection, and the gate between its requests.
+//! What is known of one downstream connection.
 //!
-//! What it does: is shared by the guarded stream, which judges raw bytes, and by the requests on it,
-//! which read what the handshake proved and open the gate for the next head.
+//! What it does: is shared by what judges raw bytes and by the requests, which read what the handshake proved.
 //! What it refuses to know: requests' contents, identities.
-//! Invariant: after a request ends, no byte reaches the framework until `arm` is called for the next.
+//! Invariant: it outlives neither its connection nor the requests on it.
 
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -12,6 +11,7 @@ use std::task::Waker;
 
 use tokio::sync::Notify;
 
+use super::client_address::ClientAddress;
 use super::{ClientChain, Dialect, Fault, ListenerSettings};
 use crate::limits::{Account, Budget};
 use crate::lock::Mutex;
@@ -24,7 +24,8 @@ pub struct Connection {
     pub http2: bool,
     /// The client's certificate chain, if the handshake verified one.
     pub chain: Option<Arc<ClientChain>>,
-    armed: AtomicBool,
+    /// The client's address as records have it, once it was asked for.
+    peer_text: OnceLock<String>,
     closing: AtomicBool,
     continue_wanted: AtomicBool,
     broken: Mutex<Option<BrokenHead>>,
@@ -36,7 +37,7 @@ pub struct Connection {
     spoilt: Notify,
 }
 
-/// A head that was refused before the framework saw it, as far as it could be read.
+/// A head that was refused before it was parsed, as far as it could be read.
 #[derive(Debug)]
 pub struct BrokenHead {
     pub fault: Fault,
@@ -59,7 +60,7 @@ impl Connection {
             peer,
             http2,
             chain,
-            armed: AtomicBool::new(false),
+            peer_text: OnceLock::new(),
             closing: AtomicBool::new(false),
             continue_wanted: AtomicBool::new(false),
             broken: Mutex::new(None),
@@ -82,6 +83,12 @@ impl Connection {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{scheme}://{authority}"),
         }
+    }
+
+    /// The client's address as records have it.
+    pub(super) fn peer_text(&self) -> &str {
+        self.peer_text
+            .get_or_init(|| ClientAddress::from(self.peer).to_string())
     }
 
     /// The account of its calls until their identity is proven.
@@ -112,17 +119,7 @@ impl Connection {
         self.spoilt.notified().await;
     }
 
-    /// Lets the next head in: the request before it is over.
-    pub fn arm(&self) {
-        self.armed.store(true, Ordering::Release);
-    }
-
-    pub(super) fn take_armed(&self) -> bool {
-        self.armed.swap(false, Ordering::AcqRel)
-    }
-
-    /// The request may send its body: tell a client that waits to be told (RFC 9110 section 10.1.1). The
-    /// framework could say so too, but would end the connection's reuse by it.
+    /// The request may send its body: tell a client that waits to be told (RFC 9110 section 10.1.1).
     pub fn allow_continue(&self) {
         self.continue_wanted.store(true, Ordering::Release);
     }

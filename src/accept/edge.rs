@@ -1,19 +1,24 @@
-//! The accept loop: from a socket to a guarded stream that the framework serves.
+//! The accept loop: from a socket to a connection that is served.
 //!
 //! What it does: binds (port 0 included), counts connections in total and per address (IPv6: its /64), takes off what a
 //! trusted proxy says of its client (PROXY protocol), bounds the handshake, recognises cleartext HTTP/2, ends connections by age and at the drain, and tells of every
 //! refusal that happens before a request exists. What it refuses to know: requests.
 //! Invariants: an accept error never ends the loop; a slot is given back whatever way a connection ends.
 
+use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::net::SocketAddr;
+use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Poll, ready};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
+use futures_util::stream::{FuturesUnordered, StreamExt as _};
 use rustls::ServerConfig;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncRead as _, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -22,9 +27,10 @@ use tokio_rustls::TlsAcceptor;
 
 use super::connection::Connection;
 use super::connection_limiter::{ConnectionLimiter, ConnectionPlace};
-use super::guarded_connection::{GuardedConnection, Pace};
+use super::guarded_connection::GuardedConnection;
 use super::handshake::{ShownCertificate, listened};
 use super::head::HeadLimits;
+use super::http1::{self, Http1App, Http1Connection, Pace};
 use super::proxy_protocol;
 use super::refused::Times;
 use super::stream::{Guarded, ServerApp};
@@ -33,6 +39,8 @@ use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
 use crate::reason::Reason;
 
+/// One read while the protocol is looked for.
+const HEAD_READ_BYTES: usize = 8 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the loop needs of the present configuration; swapped whole on reload.
@@ -81,16 +89,17 @@ pub async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
 }
 
 /// One listener's loop.
-pub struct Edge<A> {
+pub struct Edge<A, B> {
     pub socket: TcpListener,
     pub terms: Arc<ArcSwap<Terms>>,
-    pub app: Arc<A>,
+    pub http1: Arc<A>,
+    pub http2: Arc<B>,
     pub connection_limiter: Arc<ConnectionLimiter>,
     pub witness: Witness,
     pub stage: watch::Receiver<Stage>,
 }
 
-impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
+impl<A: Http1App, B: ServerApp + Send + Sync + 'static> Edge<A, B> {
     /// Accepts until the drain begins, then waits for the connections that are left, or cuts them when
     /// the stage becomes `Stopped`.
     pub async fn run(mut self) {
@@ -153,7 +162,7 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
             tcp,
             peer,
             terms,
-            self.app.clone(),
+            (self.http1.clone(), self.http2.clone()),
             self.witness.clone(),
             self.stage.clone(),
             place,
@@ -162,11 +171,11 @@ impl<A: ServerApp + Send + Sync + 'static> Edge<A> {
 }
 
 /// One connection's life.
-async fn serve<A: ServerApp + Send + Sync + 'static>(
+async fn serve<A: Http1App, B: ServerApp + Send + Sync + 'static>(
     tcp: TcpStream,
     peer: SocketAddr,
     terms: Arc<Terms>,
-    app: Arc<A>,
+    (http1, http2): (Arc<A>, Arc<B>),
     witness: Witness,
     mut stage: watch::Receiver<Stage>,
     mut place: ConnectionPlace,
@@ -180,19 +189,33 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         // Who has not said anything yet looks elsewhere, and holds no stop up.
         () = reached(&mut stage, Stage::Draining) => return,
     };
-    let Some((connection, stream)) = established else {
+    let Some((connection, established)) = established else {
         return;
     };
-    let age = tokio::time::sleep(limits.connection_age);
     let (closing, closing_watch) = watch::channel(false);
-    let serving = app.process_new(Box::new(stream), &closing_watch);
-    tokio::pin!(serving, age);
+    let serving = async {
+        match established {
+            Established::Http1(line) => http1::serve(line, &*http1).await,
+            Established::Http2(stream) => drop(http2.process_new(stream, &closing_watch).await),
+        }
+    };
+    tokio::pin!(serving);
+    // A set of one: it is looked at when it was woken, not whenever the connection is.
+    let mut draining = stage.clone();
+    let ending = FuturesUnordered::new();
+    ending.push(async {
+        tokio::select! {
+            () = tokio::time::sleep(limits.connection_age) => {}
+            // Calls under way end well; no other can be understood.
+            () = connection.spoilt() => {}
+            () = reached(&mut draining, Stage::Draining) => {}
+        }
+    });
+    tokio::pin!(ending);
     tokio::select! {
-        _ = &mut serving => return,
-        () = &mut age => {}
-        // Calls under way end well; no other can be understood.
-        () = connection.spoilt() => {}
-        () = reached(&mut stage, Stage::Draining) => {}
+        biased;
+        () = &mut serving => return,
+        _ = ending.next() => {}
     }
     // HTTP/2 sends GOAWAY on this signal; HTTP/1.1 closes when idle or after its answer.
     connection.close();
@@ -202,6 +225,12 @@ async fn serve<A: ServerApp + Send + Sync + 'static>(
         () = tokio::time::sleep(limits.drain_timeout) => {}
         () = reached(&mut stage, Stage::Stopped) => {}
     }
+}
+
+/// A connection whose protocol is known.
+enum Established {
+    Http1(Http1Connection),
+    Http2(Box<Guarded>),
 }
 
 /// Whether a first byte comes.
@@ -226,7 +255,7 @@ async fn arrive(
     terms: &Terms,
     witness: &Witness,
     place: &mut ConnectionPlace,
-) -> Option<(Arc<Connection>, Guarded)> {
+) -> Option<(Arc<Connection>, Established)> {
     let listener = &terms.listener;
     if !listener.front.proxy_protocol.contains(peer.ip()) {
         return establish(tcp, peer, terms, witness).await;
@@ -270,7 +299,7 @@ async fn establish(
     peer: SocketAddr,
     terms: &Terms,
     witness: &Witness,
-) -> Option<(Arc<Connection>, Guarded)> {
+) -> Option<(Arc<Connection>, Established)> {
     let limits = &terms.limits;
     let pace = Pace {
         head: HeadLimits {
@@ -368,6 +397,10 @@ async fn establish(
         }
     };
     let connection = Arc::new(connection);
+    if !connection.http2 {
+        let line = Http1Connection::new(io, connection.clone(), pace, ahead);
+        return Some((connection, Established::Http1(line)));
+    }
     let (witness, told) = (witness.clone(), listener.clone());
     let tell = move |reason, times| {
         witness(
@@ -376,27 +409,25 @@ async fn establish(
             EdgeEvent::StreamRefused { reason, times },
         )
     };
-    Some((
-        connection.clone(),
-        Guarded::new(GuardedConnection::new(
-            io,
-            connection,
-            pace,
-            ahead,
-            Arc::new(tell),
-        )),
-    ))
+    let line = GuardedConnection::new(io, connection.clone(), pace, ahead, Arc::new(tell));
+    let stream = Box::new(Guarded::new(line));
+    Some((connection, Established::Http2(stream)))
 }
 
 /// Reads until the bytes are the HTTP/2 preface (true) or cannot become it (false).
 async fn read_preface(tcp: &mut TcpStream, ahead: &mut BytesMut) -> io::Result<bool> {
-    let mut space = [0_u8; 8 * 1024];
     loop {
-        let count = tcp.read(&mut space).await?;
-        if count == 0 {
+        // On the stack of the poll, so that a connection does not keep the room for it.
+        let reading = poll_fn(|cx| {
+            let mut space = [MaybeUninit::uninit(); HEAD_READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut *tcp).poll_read(cx, &mut buffer))?;
+            ahead.extend_from_slice(buffer.filled());
+            Poll::Ready(io::Result::Ok(buffer.filled().len()))
+        });
+        if reading.await? == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
-        ahead.extend_from_slice(space.get(..count).unwrap_or_default());
         let length = ahead.len().min(PREFACE.len());
         if ahead.get(..length) != PREFACE.get(..length) {
             return Ok(false);

@@ -1,8 +1,11 @@
-//! The strict look at a raw HTTP/1 head, before the framework parses it.
+//! The strict look at a raw HTTP/1 head, and its parts.
 //!
 //! What it does: finds the head's end, refuses everything that RFC 9112 leaves to interpretation, and
 //! says how the body is framed. What it refuses to know: what the request is for.
 //! Invariants: bytes that pass here are parsed the same way by every HTTP/1 parser; nothing is repaired.
+
+use bytes::Bytes;
+use http::{HeaderName, HeaderValue, Method, Uri, request};
 
 use super::Fault;
 
@@ -24,21 +27,25 @@ pub struct HeadLimits {
     pub lines: usize,
 }
 
-/// The longest path with its query; no operation's comes near it, and the framework's parser ends at 64 KiB.
+/// The longest path with its query; no operation's comes near it, and the parser of URIs ends at 64 KiB.
 const TARGET_LIMIT_BYTES: usize = 32 * 1024;
+
+/// Lines of a usual head: its map grows once.
+const USUAL_LINES: usize = 16;
 
 /// Where the head ends (index after the empty line), if it is complete. `searched` bytes were searched
 /// before, so that a dripping head costs linear time.
 pub fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
     let start = searched.saturating_sub(3);
-    let rest = buffer.get(start..)?;
-    let strict = memchr::memmem::find(rest, b"\r\n\r\n").map(|at| start + at + 4);
-    // A bare LF pair would end the head for a lenient parser: hand it over now, to be refused.
-    let lenient = memchr::memmem::find(rest, b"\n\n").map(|at| start + at + 2);
-    match (strict, lenient) {
-        (Some(strict), Some(lenient)) => Some(strict.min(lenient)),
-        (strict, lenient) => strict.or(lenient),
-    }
+    // A bare LF pair would end the head for a lenient parser: it is handed over, too, to be refused.
+    memchr::memchr_iter(b'\n', buffer.get(start..)?).find_map(|at| {
+        let end = start + at + 1;
+        match buffer.get(end..)? {
+            [b'\n', ..] => Some(end + 1),
+            [b'\r', b'\n', ..] if buffer.get(..end)?.ends_with(b"\r\n") => Some(end + 2),
+            _ => None,
+        }
+    })
 }
 
 /// Judges a complete head, `head` being everything up to and including the empty line.
@@ -85,30 +92,23 @@ pub fn inspect(head: &[u8], limits: HeadLimits) -> Result<Framing, Fault> {
     }
 }
 
-/// Renames in a judged head, in place, what the framework is not to act upon: the framing of a body, which is read by us
-/// without the framework's copies, and `Upgrade`, which is ignored (RFC 9110 section 7.8).
-pub fn mask(head: &mut [u8], has_body: bool) {
-    const MASKS: [(&[u8], &[u8]); 3] = [
-        (b"upgrade:", b"lk-upgr:"),
-        (b"content-length", b"lightkeeper-cl"),
-        (b"transfer-encoding", b"lightkeeper-te-xx"),
-    ];
-    let masks = MASKS
-        .get(..if has_body { MASKS.len() } else { 1 })
-        .unwrap_or_default();
-    let mut rest = head;
-    while let Some(at) = memchr::memchr(b'\n', rest) {
-        rest = std::mem::take(&mut rest)
-            .get_mut(at + 1..)
-            .unwrap_or_default();
-        for (name, mask) in masks {
-            if let Some(start) = rest.get_mut(..name.len())
-                && start.eq_ignore_ascii_case(name)
-            {
-                start.copy_from_slice(mask);
-            }
-        }
+/// The parts of a judged head, which borrow its bytes. `None`: it was not judged.
+pub fn parts(head: &Bytes) -> Option<request::Parts> {
+    let mut parts = request::Request::new(()).into_parts().0;
+    let body = head.strip_suffix(b"\r\n\r\n")?;
+    let mut lines = HeadLines { rest: Some(body) };
+    let (method, rest) = split_once(lines.next()?.ok()?, b' ')?;
+    let (target, _) = split_once(rest, b' ')?;
+    parts.method = Method::from_bytes(method).ok()?;
+    parts.uri = Uri::from_maybe_shared(head.slice_ref(target)).ok()?;
+    parts.headers.reserve(USUAL_LINES);
+    for line in lines {
+        let (name, value) = split_once(line.ok()?, b':')?;
+        let name = HeaderName::from_bytes(name).ok()?;
+        let value = HeaderValue::from_maybe_shared(head.slice_ref(value.trim_ascii())).ok()?;
+        parts.headers.append(name, value);
     }
+    Some(parts)
 }
 
 /// The method and path of a raw head as far as they can be read, for the record of a refusal; empty if not.
@@ -242,9 +242,9 @@ pub(super) fn is_host(value: &[u8]) -> bool {
             None => return false,
         },
         None => {
-            let (name, port) = text.split_at(text.find(':').unwrap_or(text.len()));
-            let name = name.strip_suffix('.').unwrap_or(name);
-            (name.split('.').all(is_host_label), port)
+            let end = memchr::memchr(b':', value).unwrap_or(text.len());
+            let (name, port) = text.split_at(end);
+            (is_host_name(name.strip_suffix('.').unwrap_or(name)), port)
         }
     };
     let is_port = match port.strip_prefix(':') {
@@ -257,12 +257,19 @@ pub(super) fn is_host(value: &[u8]) -> bool {
     is_name && is_port
 }
 
-fn is_host_label(label: &str) -> bool {
-    !label.is_empty()
-        && !label.starts_with('-')
-        && label
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_'))
+/// Labels with dots between, none of which is empty or begins with a `-`.
+fn is_host_name(name: &str) -> bool {
+    let mut begins = true;
+    for byte in name.bytes() {
+        begins = match byte {
+            b'.' if !begins => true,
+            b'-' if !begins => false,
+            b'_' => false,
+            _ if byte.is_ascii_alphanumeric() => false,
+            _ => return false,
+        };
+    }
+    !begins
 }
 
 fn split_once(bytes: &[u8], at: u8) -> Option<(&[u8], &[u8])> {
@@ -448,12 +455,31 @@ mod tests {
         }
     }
 
+    /// Scenario: judged heads. Guarantees: names, values and target come out as they stand in the bytes, in their order.
     #[test]
-    fn framing_is_masked_in_place() {
-        let mut head = *b"POST / HTTP/1.1\r\nContent-LENGTH: 5\r\nHost: a\r\ntransfer-encoding: chunked\r\n\r\n";
-        mask(&mut head, true);
-        let expected = b"POST / HTTP/1.1\r\nlightkeeper-cl: 5\r\nHost: a\r\nlightkeeper-te-xx: chunked\r\n\r\n";
-        assert_eq!(&head, expected);
+    fn judged_heads_are_taken_apart() {
+        let head = Bytes::from_static(
+            b"POST /a%20b?c=d HTTP/1.1\r\nHost: a:80\r\nX-One:1\r\nx-one: \t2\xff \r\nEmpty:\r\n\r\n",
+        );
+        assert_eq!(inspect(&head, LIMITS), Ok(Framing::None));
+        let parts = parts(&head).unwrap();
+        assert_eq!(
+            (parts.method.as_str(), parts.uri.to_string()),
+            ("POST", "/a%20b?c=d".to_owned())
+        );
+        assert_eq!(parts.version, http::Version::HTTP_11);
+        let fields: Vec<_> = parts
+            .headers
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_bytes()))
+            .collect();
+        let expected: [(&str, &[u8]); 4] = [
+            ("host", b"a:80"),
+            ("x-one", b"1"),
+            ("x-one", b"2\xff"),
+            ("empty", b""),
+        ];
+        assert_eq!(fields, expected);
     }
 
     #[test]

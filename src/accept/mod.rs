@@ -5,6 +5,7 @@
 //! Invariants: ambiguity is refused here, once, and never repaired; nothing later sees the client's own
 //! path string; a `Caller` is moved into `identify` and cannot be used twice.
 
+mod arrival;
 mod assertion;
 mod call;
 mod caller;
@@ -23,6 +24,7 @@ mod handshake;
 pub mod head;
 mod header_blocks;
 mod hpack;
+mod http1;
 mod legacy;
 mod guarded_connection;
 mod networks;
@@ -38,6 +40,7 @@ mod tls;
 mod transport;
 mod tree;
 
+pub(crate) use arrival::Arrival;
 pub use assertion::AssertionHeader;
 pub(crate) use assertion::AssertionHeaderFault;
 pub(crate) use call::{
@@ -59,6 +62,7 @@ pub(crate) use fault::Fault;
 pub use front::{CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings};
 pub(crate) use handshake::{ShownCertificate, refused_in_handshake};
 pub(crate) use header_blocks::FRAME_LIMIT_BYTES;
+pub(crate) use http1::{Body, Http1App, Http1Call};
 pub(crate) use legacy::firehose_request;
 pub(crate) use networks::NetworkFault;
 pub use networks::{Network, Networks};
@@ -69,7 +73,6 @@ pub(crate) use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
 pub(crate) use site::{CallbackRequest, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};
-pub(crate) use stream::{Arrival, Body};
 pub(crate) use tls::server_config;
 
 /// How a body was announced.

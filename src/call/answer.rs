@@ -1,4 +1,4 @@
-//! Writing answers of ours to the framework's session.
+//! Writing answers.
 //!
 //! What it does: turns rendered refusals, own pages and terminated answers into what HTTP/1.1, HTTP/2 and
 //! gRPC expect. What it refuses to know: why. Invariants: a gRPC refusal is trailers-only in one frame; a
@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::echoes::EchoGuard;
-use super::exchange::{BrokenOff, Exchange, HttpTask, ResponseHeader, defect};
+use super::exchange::{BrokenOff, Exchange, ReplyHead, defect};
 use super::{cors, page};
 use crate::accept::Dialect;
 use crate::lightstep::Particulars;
@@ -19,7 +19,7 @@ use crate::media_type::{self, MediaType};
 use crate::otlp;
 use crate::respond::{self, REQUEST_ID, Refusal};
 
-/// An answer up to this size is small: over HTTP/1.1 it leaves in one write, and over HTTP/2 it fits into any usual window.
+/// An answer up to this size is small: it fits into any usual window and socket's buffer.
 const SMALL_ANSWER_BYTES: usize = 16 << 10;
 /// How long a small answer may wait to be taken. Its call is held meanwhile, whether its caller has proven anything or not.
 const SMALL_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
@@ -120,12 +120,7 @@ pub async fn trailers_only(
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
 ) -> Result<(), BrokenOff> {
     let head = head(exchange, status, headers)?;
-    exchange
-        .put(
-            SMALL_ANSWER_TIMEOUT,
-            vec![HttpTask::Header(Box::new(head), true)],
-        )
-        .await
+    exchange.put(SMALL_ANSWER_TIMEOUT, head, None).await
 }
 
 /// A gRPC answer whose messages are all here, framed.
@@ -142,12 +137,9 @@ pub async fn grpc(
     )?;
     exchange.state.bytes_out += body.len() as u64;
     let within = patience(exchange, body.len());
-    let mut tasks = vec![HttpTask::Header(Box::new(head), false)];
-    if !body.is_empty() {
-        tasks.push(HttpTask::Body(Some(body), false));
-    }
-    tasks.push(HttpTask::Trailer(Some(Box::new(trailers))));
-    exchange.put(within, tasks).await
+    exchange
+        .put_with_trailers(within, head, body, trailers)
+        .await
 }
 
 /// Begins a gRPC answer of ours, messages of which follow.
@@ -160,22 +152,12 @@ pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Result<(), BrokenOff> {
             HeaderValue::from_static(media_type::GRPC),
         )],
     )?;
-    exchange
-        .put(
-            SMALL_ANSWER_TIMEOUT,
-            vec![HttpTask::Header(Box::new(head), false)],
-        )
-        .await
+    exchange.begin(SMALL_ANSWER_TIMEOUT, head).await
 }
 
 pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Result<(), BrokenOff> {
     let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
-    exchange
-        .put(
-            SMALL_ANSWER_TIMEOUT,
-            vec![HttpTask::Body(Some(framed), false)],
-        )
-        .await
+    exchange.go_on(SMALL_ANSWER_TIMEOUT, framed).await
 }
 
 /// Ends a gRPC answer that was begun.
@@ -184,12 +166,7 @@ pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Result<(), Broke
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(u16::from(code)),
     )]);
-    exchange
-        .put(
-            SMALL_ANSWER_TIMEOUT,
-            vec![HttpTask::Trailer(Some(Box::new(trailers)))],
-        )
-        .await
+    exchange.end(SMALL_ANSWER_TIMEOUT, trailers).await
 }
 
 /// Answers a preflight: with these headers, and with nothing that lets a page read more.
@@ -197,20 +174,19 @@ pub async fn preflight(
     exchange: &mut Exchange<'_>,
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<(), BrokenOff> {
-    let mut head = ResponseHeader::build(StatusCode::NO_CONTENT, Some(8))?;
-    for (name, value) in headers {
-        head.append_header(name, value)?;
-    }
-    head.insert_header(REQUEST_ID, exchange.state.request_id.as_str())?;
+    let mut head = ReplyHead {
+        status: StatusCode::NO_CONTENT,
+        fields: headers,
+    };
+    head.set(REQUEST_ID, request_id(exchange)?);
     if exchange.is_unread() {
         exchange.close_after();
     }
-    exchange
-        .put(
-            SMALL_ANSWER_TIMEOUT,
-            vec![HttpTask::Header(Box::new(head), true)],
-        )
-        .await
+    exchange.put(SMALL_ANSWER_TIMEOUT, head, None).await
+}
+
+fn request_id(exchange: &Exchange<'_>) -> Result<HeaderValue, BrokenOff> {
+    HeaderValue::from_str(&exchange.state.request_id).map_err(|_| defect("a request's id"))
 }
 
 /// The head of every answer, passed on or ours: with the request's id, and to be kept by no cache on the way or in the
@@ -219,17 +195,20 @@ fn head(
     exchange: &Exchange<'_>,
     status: StatusCode,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
-) -> Result<ResponseHeader, BrokenOff> {
-    let mut head = ResponseHeader::build(status, Some(12))?;
-    for (name, value) in headers {
-        head.append_header(name, value)?;
+) -> Result<ReplyHead, BrokenOff> {
+    let mut fields = Vec::with_capacity(12);
+    fields.extend(headers);
+    let mut head = ReplyHead { status, fields };
+    if !head
+        .fields
+        .iter()
+        .any(|(name, _)| name == header::CACHE_CONTROL)
+    {
+        head.add(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
-    if !head.headers.contains_key(header::CACHE_CONTROL) {
-        head.append_header(header::CACHE_CONTROL, "no-store")?;
-    }
-    head.insert_header(REQUEST_ID, exchange.state.request_id.as_str())?;
+    head.set(REQUEST_ID, request_id(exchange)?);
     for (name, value) in cors::headers(exchange.head(), &exchange.arrival().connection) {
-        head.append_header(name, value)?;
+        head.add(name, value);
     }
     Ok(head)
 }
@@ -243,12 +222,12 @@ pub async fn write(
 ) -> Result<(), BrokenOff> {
     let mut head = head(exchange, status, headers)?;
     if exchange.state.by_session {
-        head.append_header(header::VARY, "cookie")?;
+        head.add(header::VARY, HeaderValue::from_static("cookie"));
     }
     for cookie in exchange.state.set_cookies.drain(..) {
         let mut value = HeaderValue::from_str(&cookie.0).map_err(|_| defect("a cookie of ours"))?;
         value.set_sensitive(true);
-        head.append_header(header::SET_COOKIE, value)?;
+        head.add(header::SET_COOKIE, value);
     }
     let http2 = exchange.is_http2();
     if !http2 && exchange.is_unread() {
@@ -256,38 +235,18 @@ pub async fn write(
     }
     if exchange.state.dialect == Dialect::Grpc && http2 {
         // The framework's usual call drops the end-of-stream flag, which breaks trailers-only answers.
-        return exchange
-            .put(
-                SMALL_ANSWER_TIMEOUT,
-                vec![HttpTask::Header(Box::new(head), true)],
-            )
-            .await;
+        return exchange.put(SMALL_ANSWER_TIMEOUT, head, None).await;
     }
     let bodiless = status == StatusCode::NO_CONTENT;
     if !bodiless {
-        head.insert_header(header::CONTENT_LENGTH, body.len().to_string())?;
+        head.set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }
     if bodiless || exchange.is_head() || (http2 && body.is_empty()) {
-        return exchange
-            .put(
-                SMALL_ANSWER_TIMEOUT,
-                vec![HttpTask::Header(Box::new(head), true)],
-            )
-            .await;
+        return exchange.put(SMALL_ANSWER_TIMEOUT, head, None).await;
     }
     exchange.state.bytes_out += body.len() as u64;
     let within = patience(exchange, body.len());
-    let head = HttpTask::Header(Box::new(head), false);
-    if body.len() <= SMALL_ANSWER_BYTES {
-        return exchange
-            .put(within, vec![head, HttpTask::Body(Some(body), true)])
-            .await;
-    }
-    // Given both at once over HTTP/1.1, the framework copies the body, which may be held for many callers.
-    exchange.put(within, vec![head]).await?;
-    exchange
-        .put(within, vec![HttpTask::Body(Some(body), true)])
-        .await
+    exchange.put(within, head, Some(body)).await
 }
 
 /// How long a caller has to take an answer of this size. One that has more calls under way than it may gets what its

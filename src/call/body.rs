@@ -4,6 +4,8 @@
 //! body says, and where it goes. Invariants: what is read whole counts in the budget as it comes; a body that is silent
 //! is ended by a timer.
 
+use std::pin::Pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
 use tokio::sync::watch;
@@ -31,7 +33,7 @@ pub struct Flowing<'e, 'a> {
 
 impl<'e, 'a> Flowing<'e, 'a> {
     pub fn new(exchange: &'e mut Exchange<'a>, pace: BodyPace) -> Self {
-        let (body, framed) = (exchange.arrival().body(), exchange.framed());
+        let (body, framed) = (exchange.arrival().body().cloned(), exchange.framed());
         Flowing {
             exchange,
             body,
@@ -79,16 +81,16 @@ impl Supply for Flowing<'_, '_> {
 }
 
 /// Waits for what is done for a caller, and tells once if the caller goes meanwhile. Over HTTP/1.1 that is not seen: a caller
-/// may have ended its side and wait for the answer.
+/// may have ended its side and wait for the answer. `doing` is pinned by its owner: each place that a future is moved to
+/// would be room for one in every call.
 pub async fn telling<T>(
     exchange: &mut Exchange<'_>,
-    doing: impl Future<Output = T>,
+    mut doing: Pin<&mut impl Future<Output = T>>,
     gone: &watch::Sender<bool>,
 ) -> T {
     let Some(closed) = exchange.gone() else {
         return doing.await;
     };
-    tokio::pin!(doing);
     tokio::select! {
         biased;
         done = &mut doing => return done,

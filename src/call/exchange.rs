@@ -1,28 +1,29 @@
 //! One request's connection, and what its answer needs besides its body.
 //!
-//! What it does: wraps the few things that are asked of the framework's session, and counts what passes. What it refuses
-//! to know: what is answered, and why. Invariants: beside the listener's phases nothing else names the session; the state
-//! outlives the exchange, so that a call that is cut off has its figures.
+//! What it does: gives one face to what is asked of a request over HTTP/1.1 and of the framework's session over HTTP/2, and
+//! counts what passes. What it refuses to know: what is answered, and why. Invariants: beside the listener's phases nothing
+//! else names the session; the state outlives the exchange, so that a call that is cut off has its figures.
 
 use std::time::Duration;
 
 use bytes::Bytes;
-use http::{HeaderMap, Method, header, request};
-pub use pingora_core::protocols::http::HttpTask;
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header, request};
+use pingora_core::protocols::http::HttpTask;
 use pingora_core::protocols::http::v2::server::Idle;
 use pingora_core::{Error, ErrorType};
-pub use pingora_http::ResponseHeader;
-use pingora_proxy::Session;
+use pingora_http::ResponseHeader;
 
 use super::context::RequestContext;
 use super::outcome::Outcome;
 use super::visitor::visitor;
-use crate::accept::{Arrival, Dialect, Fault, Framed, ReturnPath};
+use crate::accept::{Arrival, Dialect, Fault, Framed, Http1Call, ReturnPath};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, SetCookie};
 use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 use crate::view::Visitor;
+
+const NOT_TAKEN: &str = "an answer was not taken";
 
 /// Why an answer did not go out.
 pub type BrokenOff = Box<Error>;
@@ -30,6 +31,11 @@ pub type BrokenOff = Box<Error>;
 /// An answer that cannot be written, by a fault of ours.
 pub fn defect(what: &'static str) -> BrokenOff {
     Error::explain(ErrorType::InternalError, what)
+}
+
+/// An answer that did not go out to its end.
+pub fn broken(what: &'static str) -> BrokenOff {
+    Error::explain(ErrorType::WriteError, what)
 }
 
 /// What a call's answer needs besides its body, and what passed.
@@ -96,9 +102,67 @@ impl AnswerState {
     }
 }
 
+/// The head of an answer.
+pub struct ReplyHead {
+    pub status: StatusCode,
+    pub fields: Vec<(HeaderName, HeaderValue)>,
+}
+
+impl ReplyHead {
+    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+        self.fields.push((name, value));
+    }
+
+    /// Adds a field that stands once, in place of any that others put there.
+    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+        self.fields.retain(|(other, _)| *other != name);
+        self.add(name, value);
+    }
+
+    fn framed(self) -> Result<Box<ResponseHeader>, BrokenOff> {
+        let mut head = ResponseHeader::build(self.status, Some(self.fields.len()))?;
+        for (name, value) in self.fields {
+            head.append_header(name, value)?;
+        }
+        Ok(Box::new(head))
+    }
+}
+
+/// What a request came by.
+pub enum Downstream<'a> {
+    Http1(&'a mut Http1Call),
+    Http2(&'a mut pingora_proxy::Session),
+}
+
+impl Downstream<'_> {
+    /// Whether an answer has begun.
+    pub fn has_begun(&self) -> bool {
+        match self {
+            Downstream::Http1(call) => call.has_begun(),
+            Downstream::Http2(session) => session.response_written().is_some(),
+        }
+    }
+
+    /// The request's head.
+    pub fn head(&self) -> &request::Parts {
+        match self {
+            Downstream::Http1(call) => call.head(),
+            Downstream::Http2(session) => session.req_header(),
+        }
+    }
+
+    /// The connection takes no further request.
+    pub fn close_after(&mut self) {
+        match self {
+            Downstream::Http1(call) => call.close_after(),
+            Downstream::Http2(session) => session.set_keepalive(None),
+        }
+    }
+}
+
 /// A request's head, its body as it comes, and the way back to its caller.
 pub struct Exchange<'a> {
-    session: &'a mut Session,
+    session: Downstream<'a>,
     pub state: &'a mut AnswerState,
     context: &'a RequestContext,
 }
@@ -106,7 +170,7 @@ pub struct Exchange<'a> {
 impl<'a> Exchange<'a> {
     /// `context`: as it is before the caller is known; answers need no more of it.
     pub fn new(
-        session: &'a mut Session,
+        session: Downstream<'a>,
         state: &'a mut AnswerState,
         context: &'a RequestContext,
     ) -> Self {
@@ -136,19 +200,19 @@ impl<'a> Exchange<'a> {
 
     /// The request's head.
     pub fn head(&self) -> &request::Parts {
-        self.session.req_header()
+        self.session.head()
     }
 
     pub fn headers(&self) -> &HeaderMap {
-        &self.session.req_header().headers
+        &self.session.head().headers
     }
 
     pub fn is_http2(&self) -> bool {
-        self.session.downstream_session.is_http2()
+        matches!(self.session, Downstream::Http2(_))
     }
 
     pub fn is_head(&self) -> bool {
-        self.session.req_header().method == Method::HEAD
+        self.session.head().method == Method::HEAD
     }
 
     /// Whether some of the request's body was not read.
@@ -158,12 +222,12 @@ impl<'a> Exchange<'a> {
 
     /// Whether an answer has begun.
     pub fn has_begun(&self) -> bool {
-        self.session.response_written().is_some()
+        self.session.has_begun()
     }
 
     /// The connection takes no further request.
     pub fn close_after(&mut self) {
-        self.session.set_keepalive(None);
+        self.session.close_after();
     }
 
     /// Lets the body come, if the client waits for our word (RFC 9110 section 10.1.1).
@@ -189,30 +253,100 @@ impl<'a> Exchange<'a> {
 
     /// The next piece of the body, as the framework has it.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
-        self.session
-            .as_mut()
-            .read_request_body()
-            .await
-            .map_err(|_| Fault::BodyTruncated)
+        let Downstream::Http2(session) = &mut self.session else {
+            return Err(Fault::BodyTruncated);
+        };
+        let read = session.as_mut().read_request_body().await;
+        read.map_err(|_| Fault::BodyTruncated)
     }
 
     /// Ends when the caller has gone: a reset and a broken connection say the same. `None`: over HTTP/1.1 that is not
     /// seen, because a caller may have ended its side and wait for the answer.
     pub fn gone(&mut self) -> Option<Idle<'_>> {
-        self.session.downstream_session.watch_h2_stream_close()
+        match &mut self.session {
+            Downstream::Http1(_) => None,
+            Downstream::Http2(session) => session.downstream_session.watch_h2_stream_close(),
+        }
     }
 
-    /// Writes to the caller. What is not taken in time is broken off: over HTTP/2 the stream is reset, because an end would
-    /// make half an answer a whole one (RFC 9113 section 8.1); over HTTP/1.1 the framework closes a connection whose call
-    /// failed.
-    pub async fn put(&mut self, within: Duration, tasks: Vec<HttpTask>) -> Result<(), BrokenOff> {
-        let fault =
-            match tokio::time::timeout(within, self.session.write_response_tasks(tasks)).await {
-                Ok(Ok(_)) => return Ok(()),
-                Ok(Err(fault)) => fault,
-                Err(_) => Error::explain(ErrorType::WriteTimedout, "an answer was not taken"),
-            };
-        self.session
+    /// Writes a whole answer. `body`: `None` where none comes, whatever the head says of it.
+    pub async fn put(
+        &mut self,
+        within: Duration,
+        head: ReplyHead,
+        body: Option<Bytes>,
+    ) -> Result<(), BrokenOff> {
+        match &mut self.session {
+            Downstream::Http1(call) => {
+                let now = self.context.shared().clock.now();
+                let answering =
+                    call.answer(head.status, &head.fields, body.unwrap_or_default(), now);
+                match tokio::time::timeout(within, answering).await {
+                    Ok(Ok(())) => Ok(()),
+                    Ok(Err(_)) => Err(Error::new(ErrorType::WriteError)),
+                    Err(_) => Err(Error::explain(ErrorType::WriteTimedout, NOT_TAKEN)),
+                }
+            }
+            Downstream::Http2(_) => {
+                let framed = HttpTask::Header(head.framed()?, body.is_none());
+                let body = body.map(|body| HttpTask::Body(Some(body), true));
+                self.put_frames(within, [Some(framed), body].into_iter().flatten().collect())
+                    .await
+            }
+        }
+    }
+
+    /// Writes a whole answer over HTTP/2 that ends with trailers.
+    pub async fn put_with_trailers(
+        &mut self,
+        within: Duration,
+        head: ReplyHead,
+        body: Bytes,
+        trailers: HeaderMap,
+    ) -> Result<(), BrokenOff> {
+        let framed = HttpTask::Header(head.framed()?, false);
+        let body = (!body.is_empty()).then_some(HttpTask::Body(Some(body), false));
+        let trailers = HttpTask::Trailer(Some(Box::new(trailers)));
+        let tasks = [Some(framed), body, Some(trailers)];
+        self.put_frames(within, tasks.into_iter().flatten().collect())
+            .await
+    }
+
+    /// Begins an answer over HTTP/2, more of which follows.
+    pub async fn begin(&mut self, within: Duration, head: ReplyHead) -> Result<(), BrokenOff> {
+        let framed = HttpTask::Header(head.framed()?, false);
+        self.put_frames(within, vec![framed]).await
+    }
+
+    /// Goes on with an answer over HTTP/2.
+    pub async fn go_on(&mut self, within: Duration, body: Bytes) -> Result<(), BrokenOff> {
+        self.put_frames(within, vec![HttpTask::Body(Some(body), false)])
+            .await
+    }
+
+    /// Ends an answer over HTTP/2.
+    pub async fn end(&mut self, within: Duration, trailers: HeaderMap) -> Result<(), BrokenOff> {
+        self.put_frames(within, vec![HttpTask::Trailer(Some(Box::new(trailers)))])
+            .await
+    }
+
+    /// Writes to the caller. What is not taken in time is broken off: the stream is reset, because an end would
+    /// make half an answer a whole one (RFC 9113 section 8.1).
+    async fn put_frames(
+        &mut self,
+        within: Duration,
+        tasks: Vec<HttpTask>,
+    ) -> Result<(), BrokenOff> {
+        let Downstream::Http2(session) = &mut self.session else {
+            return Err(defect("frames are written over HTTP/2 alone"));
+        };
+        let writing = session.write_response_tasks(tasks);
+        let fault = match tokio::time::timeout(within, writing).await {
+            Ok(Ok(_)) => return Ok(()),
+            Ok(Err(fault)) => fault,
+            Err(_) => Error::explain(ErrorType::WriteTimedout, NOT_TAKEN),
+        };
+        session
             .downstream_session
             .shutdown_with_reason(h2::Reason::CANCEL);
         Err(fault)

@@ -529,10 +529,7 @@ impl RecordBuilder {
                 .arrival
                 .as_ref()
                 .map(|arrival| arrival.connection.listener.name.clone()),
-            client_address: self
-                .arrival
-                .as_ref()
-                .map(|arrival| arrival.client.to_string()),
+            client_address: self.arrival.as_ref().map(Arrival::client_text),
             certificate: self.shown_certificate(),
             identity: self.who.take(),
             http_method: Some(

@@ -5,6 +5,8 @@
 //! sender is known only where the sender's token can stand nowhere else, and then on the strangers' part of the memory
 //! budget; no token that came in goes out.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::borrow::Cow;
@@ -237,8 +239,10 @@ async fn sent(
     // The token is in the body: another one would need another body, and the client comes again.
     let (tell, gone) = watch::channel(false);
     let mut body = Replayable::new(Pieces::new(body).unless(gone));
-    let delivering = deliver(&errand, lease, &mut body);
-    let delivered = body::telling(exchange, delivering, &tell).await?;
+    let delivered = {
+        let delivering = pin!(deliver(&errand, lease, &mut body));
+        body::telling(exchange, delivering, &tell).await?
+    };
     drop(body);
     let outcome = settle(exchange, context, ask.format, report.items(), delivered).await;
     if outcome.items.is_some_and(|items| items.accepted > 0) {

@@ -5,6 +5,8 @@
 //! was read and understood; an export that carries nothing is answered here; the answer is a success only if all that policy lets pass was taken; what was taken while
 //! the whole is to be tried again is remembered.
 
+use std::pin::pin;
+
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, header};
 use tokio::sync::watch;
@@ -213,7 +215,7 @@ impl TakenApart {
         drop(self.export);
         let parallel = snapshot.ingest_settings.parallel_parts;
         let (tell, gone) = watch::channel(false);
-        let sending = send_all(
+        let sending = pin!(send_all(
             snapshot,
             shared,
             context.account(),
@@ -221,7 +223,7 @@ impl TakenApart {
             parcels,
             parallel,
             &gone,
-        );
+        ));
         let outcomes = body::telling(exchange, sending, &tell).await;
         self.tally.settle(shared, &self.split, &outcomes, facts);
         Ok(finish(exchange, context, self.format, self.split, outcomes, &keys).await)

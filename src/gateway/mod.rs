@@ -4,6 +4,7 @@
 //! rules of any room. Invariant: one snapshot serves a call from beginning to end.
 
 mod admit;
+mod one_call;
 mod phases;
 mod serve;
 

@@ -6,9 +6,8 @@
 //! in flight finish in their snapshot.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -30,19 +29,11 @@ use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::changes;
-use crate::state::changes::{Digests, Mark};
-use crate::state::{Settings, Shared, Snapshot, unbound};
+use crate::state::{Settings, Shared, Snapshot, WatchedFiles, unbound};
 use crate::telemetry::Metrics;
 
 /// Reads the files again. Errors are lines for the operator.
 pub type Loader = Arc<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
-
-/// Changes that come together are taken together.
-const SETTLE: Duration = Duration::from_millis(200);
-/// Between two looks at the files.
-const LOOK: Duration = Duration::from_millis(500);
-/// Reloads at once while files change; then the next look goes on.
-const CATCH_UP_ROUNDS: usize = 8;
 
 /// How long a stop waits for the records of calls that were cut.
 const CUT_PAUSE: Duration = Duration::from_millis(10);
@@ -62,11 +53,7 @@ pub struct Gateway {
     edges: Mutex<Vec<JoinHandle<()>>>,
     loader: Loader,
     events: Events,
-    files: Mutex<Vec<PathBuf>>,
-    /// What they held when the present snapshot was built.
-    known: Mutex<Digests>,
-    /// When the files of the present snapshot were read, Unix milliseconds.
-    read_at: AtomicI64,
+    files: WatchedFiles,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -106,7 +93,10 @@ impl Gateway {
             .map(|terms| Arc::new(ArcSwap::from_pointee(terms)))
             .collect();
         let shared = Shared::new(snapshot, clock, trail, metrics);
-        let app = Arc::new(proxy(&shared, &limits));
+        let http1 = Arc::new(Phases {
+            shared: shared.clone(),
+        });
+        let http2 = Arc::new(proxy(&shared, &limits));
         let (stage, stages) = watch::channel(Stage::Serving);
         let witness = witness(&shared);
         let mut addresses = Vec::new();
@@ -119,7 +109,8 @@ impl Gateway {
             let edge = Edge {
                 socket,
                 terms: terms.clone(),
-                app: app.clone(),
+                http1: http1.clone(),
+                http2: http2.clone(),
                 connection_limiter: shared.connection_limiter.clone(),
                 witness: witness.clone(),
                 stage: stages.clone(),
@@ -127,7 +118,7 @@ impl Gateway {
             edges.push(tokio::spawn(edge.run()));
             tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
         }
-        let known = changes::digests(&plan.files);
+        let files = WatchedFiles::new(plan.files, plan.read_at);
         shared
             .metrics
             .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
@@ -153,9 +144,7 @@ impl Gateway {
             edges: Mutex::new(edges),
             loader,
             events,
-            known: Mutex::new(known),
-            files: Mutex::new(plan.files),
-            read_at: AtomicI64::new(plan.read_at.0),
+            files,
             reloading: tokio::sync::Mutex::new(()),
         }))
     }
@@ -225,7 +214,7 @@ impl Gateway {
         }
         let mut snapshot = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before))?;
         let read = changes::digests(&plan.files);
-        let changed = changes::changes(&before, &snapshot, (&*self.known.lock(), &read));
+        let changed = changes::changes(&before, &snapshot, (&self.files.known(), &read));
         // Before the swap: no connection may be judged by old trust in the new snapshot.
         snapshot.settle();
         for (present, next) in self.terms.iter().zip(terms(&snapshot)) {
@@ -233,10 +222,8 @@ impl Gateway {
         }
         let version = snapshot.policy.version().to_owned();
         self.shared.snapshot.store(Arc::new(snapshot));
-        *self.files.lock() = plan.files;
-        self.read_at.store(plan.read_at.0, Ordering::Relaxed);
+        self.files.taken_over(plan.files, read, plan.read_at);
         self.shared.trail.reopen();
-        *self.known.lock() = read;
         tracing::info!(
             policy_version = version,
             changed,
@@ -255,80 +242,14 @@ impl Gateway {
     }
 
     /// Reloads whenever a watched file changes, until the gateway stops.
-    ///
-    /// Files are looked at rather than watched: a look costs a few system calls, sees replaced files and
-    /// swapped symlinks (Kubernetes' `..data`) on every file system, and is not woken by other files in
-    /// the same folder, the audit trail for one.
     pub async fn watch(self: Arc<Self>) {
         let mut stage = self.stage.subscribe();
-        let mut seen = self.marks().await;
-        let content = self.content().await;
-        let mut known = self.known.lock().clone();
-        // What changed while the gateway started was perhaps read before its change.
-        let read_at = self.read_at.load(Ordering::Relaxed);
-        if content != known || seen.iter().flatten().any(|mark| mark.is_after(read_at)) {
-            (seen, known) = self.catch_up(content).await;
+        // A failure is told by `reload` itself.
+        let watching = self.files.watch(|| async { drop(self.reload().await) });
+        tokio::select! {
+            () = reached(&mut stage, Stage::Draining) => {}
+            () = watching => {}
         }
-        loop {
-            tokio::select! {
-                () = reached(&mut stage, Stage::Draining) => return,
-                () = tokio::time::sleep(LOOK) => {}
-            }
-            let marks = self.marks().await;
-            if marks == seen {
-                continue;
-            }
-            // Files that are changed together are taken together.
-            tokio::time::sleep(SETTLE).await;
-            seen = self.marks().await;
-            let content = self.content().await;
-            if content != known {
-                (seen, known) = self.catch_up(content).await;
-            }
-        }
-    }
-
-    /// Reloads until no file changed while it was read: a reload may have read a file before its change, and what looks at
-    /// it afterwards sees nothing new. Gives what the files looked like and held then. `before`: what they held before.
-    async fn catch_up(&self, mut before: Digests) -> (Vec<Option<Mark>>, Digests) {
-        for _ in 0..CATCH_UP_ROUNDS {
-            // A failure is told by `reload` itself.
-            let _ = self.reload().await;
-            // Before their contents: what changes from here on differs at the next look.
-            let (marks, files) = (self.marks().await, self.files.lock().clone());
-            let after = self.content().await;
-            let read_at = self.read_at.load(Ordering::Relaxed);
-            let stood_still = files
-                .iter()
-                .zip(&marks)
-                .all(|(file, mark)| match before.get(file) {
-                    Some(digest) => after.get(file) == Some(digest),
-                    // This reload brought it.
-                    None => mark.is_none_or(|mark| !mark.is_after(read_at)),
-                });
-            if stood_still {
-                return (marks, after);
-            }
-            before = after;
-            tokio::time::sleep(SETTLE).await;
-        }
-        // Nothing looks like this: the next look goes on.
-        (Vec::new(), before)
-    }
-
-    async fn marks(&self) -> Vec<Option<Mark>> {
-        let files = self.files.lock().clone();
-        tokio::task::spawn_blocking(move || changes::marks(&files))
-            .await
-            .unwrap_or_default()
-    }
-
-    /// Digests of all watched files, so that a file written anew with the same content means nothing.
-    async fn content(&self) -> Digests {
-        let files = self.files.lock().clone();
-        tokio::task::spawn_blocking(move || changes::digests(&files))
-            .await
-            .unwrap_or_default()
     }
 
     /// Says "not ready", waits, stops accepting, lets calls finish, cuts what is left, writes the last

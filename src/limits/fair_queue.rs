@@ -6,7 +6,7 @@
 //! `held_at_least` after it was taken, so that places divided by that time bound the pace; a key waits behind at most
 //! one of each other key at a time; when too many wait, the last of the longest line is turned away.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
 use std::hash::Hash;
 use std::net::{IpAddr, Ipv6Addr};
 use std::sync::Arc;
@@ -53,7 +53,7 @@ struct State<K: QueueKey> {
     taken: usize,
     waiting: usize,
     /// Those that hold a place or wait for one.
-    addresses: HashMap<K, Line<K>>,
+    addresses: ahash::HashMap<K, Line<K>>,
     /// Those that wait, in the order in which they are served.
     order: VecDeque<K>,
 }
@@ -105,7 +105,7 @@ impl<K: QueueKey> FairQueue<K> {
         let state = State {
             taken: 0,
             waiting: 0,
-            addresses: HashMap::new(),
+            addresses: ahash::HashMap::default(),
             order: VecDeque::new(),
         };
         FairQueue(Arc::new(QueueState {

@@ -402,6 +402,9 @@ impl Ids {
 
     fn next(&self, unix_millis: i64) -> String {
         let count = self.next.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff_ffff;
-        format!("{:012x}{:08x}{count:012x}", unix_millis.max(0), self.start)
+        let time = unix_millis.max(0).cast_unsigned();
+        let number = (u128::from(time) << 80) | (u128::from(self.start) << 48) | u128::from(count);
+        let digit = |place: u32| char::from_digit((number >> (place * 4)) as u32 & 0xf, 16);
+        (0..32).rev().filter_map(digit).collect()
     }
 }
