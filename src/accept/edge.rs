@@ -37,6 +37,7 @@ use super::stream::{Guarded, ServerApp};
 use super::transport::Transport;
 use super::{ClientChain, ListenerSettings};
 use crate::limits::Limits;
+use crate::lock::Mutex;
 use crate::reason::Reason;
 
 /// One read while the protocol is looked for.
@@ -229,7 +230,7 @@ async fn serve<A: Http1App, B: ServerApp + Send + Sync + 'static>(
 
 /// A connection whose protocol is known.
 enum Established {
-    Http1(Http1Connection),
+    Http1(Arc<Mutex<Http1Connection>>),
     Http2(Box<Guarded>),
 }
 
@@ -399,6 +400,7 @@ async fn establish(
     let connection = Arc::new(connection);
     if !connection.http2 {
         let line = Http1Connection::new(io, connection.clone(), pace, ahead);
+        let line = Arc::new(Mutex::new(line));
         return Some((connection, Established::Http1(line)));
     }
     let (witness, told) = (witness.clone(), listener.clone());

@@ -62,9 +62,8 @@ pub trait Http1App: Send + Sync + 'static {
 }
 
 /// Serves one connection to its end.
-pub(super) async fn serve(connection: Http1Connection, app: &impl Http1App) {
-    let shared = connection.connection.clone();
-    let connection = Arc::new(Mutex::new(connection));
+pub(super) async fn serve(connection: Arc<Mutex<Http1Connection>>, app: &impl Http1App) {
+    let shared = connection.lock().connection.clone();
     let arrival = Arrival::new(shared, Some(Body(connection.clone())));
     loop {
         let head = poll_fn(|cx| connection.lock().poll_head(cx)).await;
