@@ -43,7 +43,7 @@ impl AppPath {
     }
 
     /// Whether `text` may be one segment of a path.
-    pub fn is_segment(text: &str) -> bool {
+    pub(crate) fn is_segment(text: &str) -> bool {
         text.len() <= 63
             && text
                 .bytes()

@@ -30,17 +30,17 @@ use crate::reason::Reason;
 pub type Marks<'m> = &'m dyn Fn(&str) -> Mark<'m>;
 
 /// The result of each stage, in the order of a request: the stage's name, and what it says.
-pub type Stages = Vec<(&'static str, Value)>;
+pub(crate) type Stages = Vec<(&'static str, Value)>;
 
 /// What becomes of everybody else's evidence at an alert inlet.
-pub const INLET_REASON: Reason = Reason::WebhookUnknown;
+pub(crate) const INLET_REASON: Reason = Reason::WebhookUnknown;
 /// What counts there.
-pub const INLET_EVIDENCE: &str =
+pub(crate) const INLET_EVIDENCE: &str =
     "the app's webhook secret, as `Authorization: Bearer`; who calls does not count";
 
 /// What was found.
 #[derive(Debug)]
-pub enum Judged {
+pub(crate) enum Judged {
     /// A page of the gateway's own, which every identified caller may see.
     OwnPage,
     /// No operation, for this reason.
@@ -149,7 +149,7 @@ pub fn read(
 }
 
 /// Judges a call. `marks`: what the only resource of an export says.
-pub fn judge(
+pub(crate) fn judge(
     policy: &Policy,
     profile: &Profile,
     organization: &str,
@@ -193,7 +193,7 @@ pub fn judge(
 }
 
 impl Judged {
-    pub fn allowed(&self) -> bool {
+    pub(crate) fn allowed(&self) -> bool {
         match self {
             Judged::OwnPage => true,
             Judged::Nothing(_) | Judged::Inlet => false,
@@ -204,7 +204,7 @@ impl Judged {
     }
 
     /// The stages after the caller was identified, for a person who may read the whole policy.
-    pub fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
+    pub(crate) fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
         match self {
             Judged::OwnPage => vec![(
                 "authorize",

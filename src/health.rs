@@ -35,7 +35,7 @@ const UNAVAILABLE: u8 = 14;
 
 /// The kind of a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Check {
+pub(crate) enum Check {
     /// `GET` or `HEAD` of the listener's `health.path`.
     Http,
     /// `grpc.health.v1.Health/Check`.
@@ -80,7 +80,7 @@ impl ServingStatus {
 }
 
 /// Whether a head asks for health on a listener that tells it. Nothing in it but method, path and content type counts.
-pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
+pub(crate) fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
     let settings = &connection.listener.front.health;
     let path = head.uri.path();
     if settings.path.as_deref() == Some(path) && matches!(head.method, Method::GET | Method::HEAD) {
@@ -109,7 +109,7 @@ pub fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 }
 
 /// Answers a check, and counts it.
-pub async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), BrokenOff> {
+pub(crate) async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), BrokenOff> {
     let (shared, arrival) = (exchange.shared(), exchange.arrival());
     let listener = &arrival.connection.listener;
     let count = |word: &'static str| {

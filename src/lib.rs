@@ -5,6 +5,7 @@
 //! `tests/tidy.rs` holds the order; `ARCHITECTURE.md` tells the way of a request.
 
 #![forbid(unsafe_code)]
+#![warn(unreachable_pub)]
 
 // Cupboards: nouns that know no room.
 pub mod reason;
@@ -40,14 +41,14 @@ pub mod audit;
 // What is remembered, what calls share, and one call.
 pub(crate) mod memory;
 pub mod state;
-pub mod call;
+pub(crate) mod call;
 
 // What a request can be.
-pub mod export;
-pub mod query;
-pub mod alerts;
+pub(crate) mod export;
+pub(crate) mod query;
+pub(crate) mod alerts;
 pub mod explain;
-pub mod health;
+pub(crate) mod health;
 pub mod console;
 
 // What the process shows outside.

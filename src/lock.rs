@@ -4,23 +4,23 @@
 //! the value. Invariant: what is kept in one stays bounded and sound at every step of a change (counts, maps, queues), so
 //! that a panic, which ends one request, never refuses the requests after it.
 
-pub use std::sync::MutexGuard;
+pub(crate) use std::sync::MutexGuard;
 use std::sync::PoisonError;
 
 /// A mutex without poison.
 #[derive(Debug, Default)]
-pub struct Mutex<T>(std::sync::Mutex<T>);
+pub(crate) struct Mutex<T>(std::sync::Mutex<T>);
 
 impl<T> Mutex<T> {
-    pub const fn new(value: T) -> Self {
+    pub(crate) const fn new(value: T) -> Self {
         Mutex(std::sync::Mutex::new(value))
     }
 
-    pub fn lock(&self) -> MutexGuard<'_, T> {
+    pub(crate) fn lock(&self) -> MutexGuard<'_, T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub fn into_inner(self) -> T {
+    pub(crate) fn into_inner(self) -> T {
         self.0.into_inner().unwrap_or_else(PoisonError::into_inner)
     }
 }

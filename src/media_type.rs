@@ -6,29 +6,29 @@
 //! a profile.
 
 /// OTLP/HTTP and legacy reports in protobuf.
-pub const PROTOBUF: &str = "application/x-protobuf";
-pub const JSON: &str = "application/json";
+pub(crate) const PROTOBUF: &str = "application/x-protobuf";
+pub(crate) const JSON: &str = "application/json";
 /// JSON:API's own name for its JSON, which Terraform's client uses.
-pub const JSON_API: &str = "application/vnd.api+json";
+pub(crate) const JSON_API: &str = "application/vnd.api+json";
 /// gRPC with messages in protobuf, which is what the bare name means (gRPC over HTTP/2, "Content-Type").
-pub const GRPC: &str = "application/grpc";
+pub(crate) const GRPC: &str = "application/grpc";
 /// What only people read.
-pub const HTML: &str = "text/html";
-pub const HTML_UTF8: &str = "text/html; charset=utf-8";
-pub const TEXT: &str = "text/plain";
-pub const TEXT_UTF8: &str = "text/plain; charset=utf-8";
-pub const BINARY: &str = "application/octet-stream";
-pub const FORM: &str = "application/x-www-form-urlencoded";
+pub(crate) const HTML: &str = "text/html";
+pub(crate) const HTML_UTF8: &str = "text/html; charset=utf-8";
+pub(crate) const TEXT: &str = "text/plain";
+pub(crate) const TEXT_UTF8: &str = "text/plain; charset=utf-8";
+pub(crate) const BINARY: &str = "application/octet-stream";
+pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
 
 /// One media type without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MediaType<'a> {
+pub(crate) struct MediaType<'a> {
     essence: &'a [u8],
 }
 
 impl<'a> MediaType<'a> {
     /// Reads the value of a `Content-Type`. `None`: it is no media type, or its text is not in UTF-8.
-    pub fn parse(value: &'a [u8]) -> Option<Self> {
+    pub(crate) fn parse(value: &'a [u8]) -> Option<Self> {
         let (essence, mut rest) = match value.iter().position(|byte| *byte == b';') {
             Some(at) => value.split_at_checked(at)?,
             None => (value, &[][..]),
@@ -59,7 +59,7 @@ impl<'a> MediaType<'a> {
     }
 
     /// What an answer of a backend calls itself, well formed or not: its body is judged by strict readers anyway.
-    pub fn glimpse(value: &'a [u8]) -> Self {
+    pub(crate) fn glimpse(value: &'a [u8]) -> Self {
         MediaType {
             essence: value
                 .split(|byte| *byte == b';')
@@ -70,38 +70,38 @@ impl<'a> MediaType<'a> {
     }
 
     /// Media types are compared without case.
-    pub fn is(self, known: &str) -> bool {
+    pub(crate) fn is(self, known: &str) -> bool {
         self.essence.eq_ignore_ascii_case(known.as_bytes())
     }
 
     /// Words, of whatever kind.
-    pub fn is_text(self) -> bool {
+    pub(crate) fn is_text(self) -> bool {
         self.essence
             .first_chunk::<5>()
             .is_some_and(|start| start.eq_ignore_ascii_case(b"text/"))
     }
 
-    pub fn is_json(self) -> bool {
+    pub(crate) fn is_json(self) -> bool {
         self.is(JSON)
     }
 
     /// JSON by one of the names that OTLP exporters send.
-    pub fn is_otlp_json(self) -> bool {
+    pub(crate) fn is_otlp_json(self) -> bool {
         self.is_json() || self.is("application/x-json")
     }
 
     /// Protobuf by one of the names that OTLP exporters send.
-    pub fn is_otlp_protobuf(self) -> bool {
+    pub(crate) fn is_otlp_protobuf(self) -> bool {
         self.is(PROTOBUF) || self.is("application/protobuf")
     }
 
     /// The name of a JSON document in our own spelling; `None` if it is another kind.
-    pub fn json_document(self) -> Option<&'static str> {
+    pub(crate) fn json_document(self) -> Option<&'static str> {
         [JSON, JSON_API].into_iter().find(|known| self.is(known))
     }
 
     /// Any type that says of itself that it is JSON (RFC 6839 section 3.1).
-    pub fn is_json_like(self) -> bool {
+    pub(crate) fn is_json_like(self) -> bool {
         self.is_json()
             || self
                 .essence
@@ -110,12 +110,12 @@ impl<'a> MediaType<'a> {
     }
 
     /// gRPC with messages in protobuf.
-    pub fn is_grpc(self) -> bool {
+    pub(crate) fn is_grpc(self) -> bool {
         self.is(GRPC) || self.is("application/grpc+proto")
     }
 
     /// gRPC with messages of any kind.
-    pub fn is_grpc_of_any_kind(self) -> bool {
+    pub(crate) fn is_grpc_of_any_kind(self) -> bool {
         const PREFIX: &[u8] = b"application/grpc+";
         self.is(GRPC)
             || self
@@ -127,7 +127,7 @@ impl<'a> MediaType<'a> {
 
 /// The `typ` of a JOSE header, by which two are compared: without case, and without the `application/` that may be left
 /// out (RFC 7515 section 4.1.9).
-pub fn jose_type(typ: &str) -> String {
+pub(crate) fn jose_type(typ: &str) -> String {
     let lower = typ.to_ascii_lowercase();
     lower
         .strip_prefix("application/")

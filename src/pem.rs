@@ -13,17 +13,17 @@ use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
 
 /// All certificates of a text, in order; there may be none.
-pub fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
     CertificateDer::pem_slice_iter(pem).collect()
 }
 
 /// The same of a file.
-pub fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+pub(crate) fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     CertificateDer::pem_file_iter(path)?.collect()
 }
 
 /// A chain of certificates, or what is wrong with the file, in one line. A file without any is an error.
-pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
+pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let chain = certificates_of(path)
         .map_err(|_| format!("no certificates can be read from `{}`", path.display()))?;
     if chain.is_empty() {
@@ -33,28 +33,30 @@ pub fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
 }
 
 /// All revocation lists of a text, in order; there may be none.
-pub fn revocation_lists(pem: &[u8]) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
+pub(crate) fn revocation_lists(
+    pem: &[u8],
+) -> Result<Vec<CertificateRevocationListDer<'static>>, Error> {
     CertificateRevocationListDer::pem_slice_iter(pem).collect()
 }
 
 /// The first private key of a text.
-pub fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
+pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(pem)
 }
 
 /// The first private key of a file, or what is wrong with it, in one line.
-pub fn private_key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
+pub(crate) fn private_key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
     PrivateKeyDer::from_pem_file(path)
         .map_err(|_| format!("no private key can be read from `{}`", path.display()))
 }
 
 /// What the system trusts; what cannot be read of it is left out.
-pub fn system_roots() -> Vec<CertificateDer<'static>> {
+pub(crate) fn system_roots() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
 /// The TLS of our own calls to who is trusted by `roots`, before it is known whether they show a certificate.
-pub fn client_tls(
+pub(crate) fn client_tls(
     roots: Arc<RootCertStore>,
 ) -> Result<ConfigBuilder<ClientConfig, WantsClientCert>, rustls::Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());

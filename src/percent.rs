@@ -17,22 +17,22 @@ const RESERVED_BUT_SLASH: &AsciiSet = &RESERVED.remove(b'/');
 const UNPRINTABLE: &AsciiSet = &CONTROLS.add(b'%');
 
 /// One segment of a path, or a query's name or value.
-pub fn encode(part: &str) -> PercentEncode<'_> {
+pub(crate) fn encode(part: &str) -> PercentEncode<'_> {
     percent_encoding::utf8_percent_encode(part, RESERVED)
 }
 
 /// Segments with the slashes that part them.
-pub fn encode_path(path: &str) -> PercentEncode<'_> {
+pub(crate) fn encode_path(path: &str) -> PercentEncode<'_> {
     percent_encoding::utf8_percent_encode(path, RESERVED_BUT_SLASH)
 }
 
 /// The value of `grpc-message`.
-pub fn encode_message(message: &str) -> PercentEncode<'_> {
+pub(crate) fn encode_message(message: &str) -> PercentEncode<'_> {
     percent_encoding::utf8_percent_encode(message, UNPRINTABLE)
 }
 
 /// Bytes of a text of which each `%` begins an escape; `None` for any other.
-pub fn decode(text: &str) -> Option<PercentDecode<'_>> {
+pub(crate) fn decode(text: &str) -> Option<PercentDecode<'_>> {
     let mut after_signs = text.split('%').skip(1);
     let is_whole = |rest: &str| {
         rest.as_bytes()
@@ -45,7 +45,7 @@ pub fn decode(text: &str) -> Option<PercentDecode<'_>> {
 }
 
 /// The text with its escapes undone. What is no escape stays, and bytes that are not UTF-8 become U+FFFD.
-pub fn decode_lossy(text: &str) -> String {
+pub(crate) fn decode_lossy(text: &str) -> String {
     percent_encoding::percent_decode_str(text)
         .decode_utf8_lossy()
         .into_owned()

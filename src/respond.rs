@@ -41,7 +41,7 @@ impl Refusal {
     }
 
     /// Of another class than the reason's, where the case says it more exactly.
-    pub fn classed(reason: Reason, class: Class) -> Self {
+    pub(crate) fn classed(reason: Reason, class: Class) -> Self {
         Refusal {
             class,
             reason,
@@ -56,7 +56,7 @@ impl Refusal {
     }
 
     /// The caller has used up its share of the backend's rate.
-    pub fn over_rate(share: Share) -> Self {
+    pub(crate) fn over_rate(share: Share) -> Self {
         Refusal {
             share: Some(share),
             ..Refusal::wait(Reason::QueryRateExceeded, share.reset_seconds)
@@ -64,7 +64,7 @@ impl Refusal {
     }
 
     /// Whether it is for something of the caller's. That the caller's connection went away is not.
-    pub fn is_denial(&self) -> bool {
+    pub(crate) fn is_denial(&self) -> bool {
         self.class.is_callers() && self.reason.blame() != Blame::Connection
     }
 

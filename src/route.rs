@@ -12,7 +12,7 @@ use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
 
 /// Which backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Upstream {
+pub(crate) enum Upstream {
     /// Exports.
     Ingest,
     /// Legacy tracers' reports.
@@ -23,7 +23,7 @@ pub enum Upstream {
 }
 
 impl Upstream {
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Upstream::Ingest => "ingest",
             Upstream::Collector => "collector",
@@ -35,7 +35,7 @@ impl Upstream {
 
 /// How the body travels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lane {
+pub(crate) enum Lane {
     /// An export or report: it flows through as it comes, or what was made of it goes.
     Streamed(Protocol),
     /// Read whole, sent by our own client, the answer read whole.
@@ -44,7 +44,7 @@ pub enum Lane {
 
 /// Where a permitted call goes.
 #[derive(Debug)]
-pub struct Route {
+pub(crate) struct Route {
     upstream: Upstream,
     lane: Lane,
     project: Option<String>,
@@ -54,35 +54,40 @@ pub struct Route {
 }
 
 impl Route {
-    pub fn upstream(&self) -> Upstream {
+    pub(crate) fn upstream(&self) -> Upstream {
         self.upstream
     }
 
-    pub fn lane(&self) -> Lane {
+    pub(crate) fn lane(&self) -> Lane {
         self.lane
     }
 
-    pub fn project(&self) -> Option<&str> {
+    pub(crate) fn project(&self) -> Option<&str> {
         self.project.as_deref()
     }
 
-    pub fn credential(&self) -> Credential {
+    pub(crate) fn credential(&self) -> Credential {
         self.credential
     }
 
     /// Of a legacy report its format, and where the token goes besides the usual header.
-    pub fn legacy(&self) -> Option<(Format, TokenPlace)> {
+    pub(crate) fn legacy(&self) -> Option<(Format, TokenPlace)> {
         self.legacy
     }
 
     /// Canonically encoded, beginning with `/`.
-    pub fn path_and_query(&self) -> &str {
+    pub(crate) fn path_and_query(&self) -> &str {
         &self.path_and_query
     }
 }
 
 /// Finds the route of a permitted call; `None` for what is answered by the gateway itself.
-pub fn route(permit: &Permit, call: &Call, profile: &Profile, organization: &str) -> Option<Route> {
+pub(crate) fn route(
+    permit: &Permit,
+    call: &Call,
+    profile: &Profile,
+    organization: &str,
+) -> Option<Route> {
     let operation = profile.operation(permit.operation());
     let project = permit.project().map(str::to_owned);
     match &call.kind {

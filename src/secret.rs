@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 use crate::document::{self, ReadFault};
 
 /// The largest secret that is read, in bytes: far above any token, small enough to be no burden.
-pub const SECRET_LIMIT_BYTES: u64 = 16 * 1024;
+pub(crate) const SECRET_LIMIT_BYTES: u64 = 16 * 1024;
 
 /// A credential. Wiped from memory when dropped.
 pub struct Secret(Zeroizing<Vec<u8>>);

@@ -19,7 +19,7 @@ use prometheus::{
 static PANICS: AtomicU64 = AtomicU64::new(0);
 
 /// Called by the process's panic hook.
-pub fn note_panic() {
+pub(crate) fn note_panic() {
     PANICS.fetch_add(1, Ordering::Relaxed);
 }
 
@@ -43,16 +43,16 @@ pub struct Metrics {
     queries: QueryMetrics,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
-    pub key_age_seconds: IntGaugeVec,
+    pub(crate) key_age_seconds: IntGaugeVec,
     pub connections: IntGauge,
     pub in_flight: IntGauge,
-    pub buffered_bytes: IntGauge,
-    pub audit_written: IntGauge,
-    pub audit_lost: IntGauge,
-    pub audit_failing: IntGauge,
-    pub audit_queued_bytes: IntGauge,
-    pub last_reload: Gauge,
-    pub last_reload_ok: IntGauge,
+    pub(crate) buffered_bytes: IntGauge,
+    pub(crate) audit_written: IntGauge,
+    pub(crate) audit_lost: IntGauge,
+    pub(crate) audit_failing: IntGauge,
+    pub(crate) audit_queued_bytes: IntGauge,
+    pub(crate) last_reload: Gauge,
+    pub(crate) last_reload_ok: IntGauge,
     panics: IntCounter,
 }
 
@@ -67,7 +67,7 @@ pub struct Finished<'a> {
     pub upstream_status: Option<u16>,
     pub duration: Duration,
     pub bytes_in: u64,
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
     /// Items of an export: accepted by the backend, rejected by us or by it.
     pub items: (u64, u64),
 }
@@ -415,7 +415,7 @@ impl Metrics {
     }
 
     /// `name` is one of the configuration's, never what a caller sent.
-    pub fn client_token_used(&self, name: &str, unix_seconds: i64) {
+    pub(crate) fn client_token_used(&self, name: &str, unix_seconds: i64) {
         self.client_token_uses.with_label_values(&[name]).inc();
         self.client_token_last_used
             .with_label_values(&[name])
@@ -423,7 +423,7 @@ impl Metrics {
     }
 
     /// Counts a refusal before any request.
-    pub fn edge_refused(&self, listener: &str, reason: Reason) {
+    pub(crate) fn edge_refused(&self, listener: &str, reason: Reason) {
         self.edge
             .refused
             .with_label_values(&[listener, reason.code()])
@@ -431,12 +431,12 @@ impl Metrics {
     }
 
     /// Counts a connection that ended before a byte came.
-    pub fn connection_unused(&self, listener: &str) {
+    pub(crate) fn connection_unused(&self, listener: &str) {
         self.edge.unused.with_label_values(&[listener]).inc();
     }
 
     /// Counts a health check on the serving port.
-    pub fn health_checked(&self, listener: &str, kind: &'static str, answer: &'static str) {
+    pub(crate) fn health_checked(&self, listener: &str, kind: &'static str, answer: &'static str) {
         self.edge
             .health
             .with_label_values(&[listener, kind, answer])
@@ -461,7 +461,7 @@ impl Metrics {
         }
     }
 
-    pub fn keys_refreshed(&self, issuer: &str, ok: bool) {
+    pub(crate) fn keys_refreshed(&self, issuer: &str, ok: bool) {
         self.keys
             .with_label_values(&[issuer, if ok { "ok" } else { "failed" }])
             .inc();
@@ -471,7 +471,7 @@ impl Metrics {
         self.credentials.with_label_values(&[project]).inc();
     }
 
-    pub fn page_answered(&self, upstream: &str) {
+    pub(crate) fn page_answered(&self, upstream: &str) {
         self.pages.with_label_values(&[upstream]).inc();
     }
 
@@ -485,17 +485,17 @@ impl Metrics {
     }
 
     /// `how`: `coalesced` or `cached`.
-    pub fn query_shared(&self, how: &'static str) {
+    pub(crate) fn query_shared(&self, how: &'static str) {
         self.queries.shared.with_label_values(&[how]).inc();
     }
 
     /// `class` is one of the profile's; `by`: `gateway` or `backend`.
-    pub fn query_throttled(&self, class: &str, by: &'static str) {
+    pub(crate) fn query_throttled(&self, class: &str, by: &'static str) {
         self.queries.throttled.with_label_values(&[class, by]).inc();
     }
 
     /// Counts what of other projects was blanked in an answer.
-    pub fn foreign_references(&self, count: u64) {
+    pub(crate) fn foreign_references(&self, count: u64) {
         self.queries.foreign.inc_by(count);
     }
 

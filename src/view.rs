@@ -9,17 +9,17 @@
 pub struct Frame {
     pub organization: String,
     /// `None`: no person is logged in.
-    pub visitor: Option<Visitor>,
+    pub(crate) visitor: Option<Visitor>,
     pub request_id: String,
     /// Whether there is a login to go to.
-    pub can_log_in: bool,
+    pub(crate) can_log_in: bool,
     /// RFC 3339, when this was gathered.
     pub time: String,
 }
 
 /// Who looks.
 #[derive(Clone, Debug, Default)]
-pub struct Visitor {
+pub(crate) struct Visitor {
     /// Name, e-mail address or subject: what a person recognizes.
     pub name: String,
     pub issuer: String,
@@ -82,9 +82,9 @@ pub struct LiveView {
     /// Refused or failed exports in the last minute.
     pub errors_per_minute: u64,
     /// RFC 3339.
-    pub last_seen: Option<String>,
+    pub(crate) last_seen: Option<String>,
     /// `12 s ago`
-    pub last_seen_ago: Option<String>,
+    pub(crate) last_seen_ago: Option<String>,
 }
 
 /// One app.
@@ -96,7 +96,7 @@ pub struct AppView {
     pub trail: Vec<(String, String)>,
     pub project: Option<String>,
     /// The app that declares the project, if it is another.
-    pub project_home: Option<String>,
+    pub(crate) project_home: Option<String>,
     pub owners: Vec<String>,
     /// Paths and names of the apps beneath that lead somewhere.
     pub apps: Vec<(String, String)>,
@@ -117,8 +117,8 @@ pub struct AppView {
 pub struct ServiceRow {
     pub name: String,
     pub items_per_second: f64,
-    pub last_seen: Option<String>,
-    pub last_seen_ago: Option<String>,
+    pub(crate) last_seen: Option<String>,
+    pub(crate) last_seen_ago: Option<String>,
     pub link: Option<String>,
     /// Who sent it, verified.
     pub senders: Vec<SenderRow>,
@@ -127,9 +127,9 @@ pub struct ServiceRow {
 #[derive(Clone, Debug, Default)]
 pub struct SenderRow {
     pub subject: String,
-    pub issuer: String,
-    pub method: &'static str,
-    pub last_seen_ago: String,
+    pub(crate) issuer: String,
+    pub(crate) method: &'static str,
+    pub(crate) last_seen_ago: String,
 }
 
 #[derive(Clone, Debug, Default)]
@@ -180,7 +180,7 @@ pub struct ExplainView {
     /// What would become of the call.
     pub story: Option<Story>,
     /// As of decisions.
-    pub remembered_since: Option<String>,
+    pub(crate) remembered_since: Option<String>,
 }
 
 /// A call's way through the rooms.
@@ -210,7 +210,7 @@ pub struct DecisionsView {
     /// The newest first.
     pub rows: Vec<DecisionRow>,
     /// RFC 3339: the oldest call that this gateway process remembers; `None`: it remembers none.
-    pub remembered_since: Option<String>,
+    pub(crate) remembered_since: Option<String>,
 }
 
 /// One recent call.
@@ -245,7 +245,7 @@ pub struct FaultView {
 }
 
 /// A page, ready to be sent as `text/html; charset=utf-8`.
-pub type Html = String;
+pub(crate) type Html = String;
 
 /// One file of the site.
 #[derive(Clone, Copy, Debug)]

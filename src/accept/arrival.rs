@@ -13,7 +13,7 @@ use crate::limits::{Account, Budget, Spent};
 
 /// Where a request came in.
 #[derive(Clone)]
-pub struct Arrival {
+pub(crate) struct Arrival {
     pub connection: Arc<Connection>,
     /// Whose request it is: the connection's, or as a trusted proxy's header says.
     pub client: ClientAddress,
@@ -37,7 +37,7 @@ impl Arrival {
     }
 
     /// The client's address as records have it.
-    pub fn client_text(&self) -> String {
+    pub(crate) fn client_text(&self) -> String {
         if self.client == ClientAddress::from(self.connection.peer) {
             self.connection.peer_text().to_owned()
         } else {
@@ -46,7 +46,7 @@ impl Arrival {
     }
 
     /// The account of this request until its identity is proven.
-    pub fn account(&self, budget: &Arc<Budget>) -> Account {
+    pub(crate) fn account(&self, budget: &Arc<Budget>) -> Account {
         if self.client.ip == self.connection.peer.ip() {
             self.connection.account(budget).clone()
         } else {
@@ -55,7 +55,7 @@ impl Arrival {
     }
 
     /// The body of the request in flight; `None` on HTTP/2, where the framework reads it.
-    pub fn body(&self) -> Option<&Body> {
+    pub(crate) fn body(&self) -> Option<&Body> {
         self.body.as_ref()
     }
 }

@@ -65,45 +65,46 @@ pub enum RequestKind {
 /// An export.
 #[derive(Debug)]
 pub struct IngestRequest {
-    pub operation: OperationId,
-    pub signal: Signal,
-    pub protocol: Protocol,
+    pub(crate) operation: OperationId,
+    pub(crate) signal: Signal,
+    pub(crate) protocol: Protocol,
     /// How the body is read; of gRPC always protobuf.
-    pub encoding: Encoding,
+    pub(crate) encoding: Encoding,
     /// How long the caller waits at most, of gRPC (`grpc-timeout`).
-    pub patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
     /// The path to ask of the backend: a literal of ours or rebuilt from typed parts.
-    pub upstream_path: String,
+    pub(crate) upstream_path: String,
     /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
-    pub app: Option<AppPath>,
+    pub(crate) app: Option<AppPath>,
 }
 
 /// A report of a format that is older than OpenTelemetry.
 #[derive(Debug)]
 pub struct LegacyRequest {
-    pub operation: OperationId,
-    pub signal: Signal,
-    pub format: Format,
-    pub protocol: Protocol,
-    pub host: Host,
-    pub token: TokenPlace,
+    pub(crate) operation: OperationId,
+    #[cfg(test)]
+    pub(crate) signal: Signal,
+    pub(crate) format: Format,
+    pub(crate) protocol: Protocol,
+    pub(crate) host: Host,
+    pub(crate) token: TokenPlace,
     /// What the body is read as: the profile's own word.
-    pub media_type: Arc<str>,
+    pub(crate) media_type: Arc<str>,
     /// How long the caller waits at most, of gRPC (`grpc-timeout`).
-    pub patience: Option<Duration>,
+    pub(crate) patience: Option<Duration>,
     /// The path to ask of the backend: a literal of ours.
-    pub upstream_path: String,
+    pub(crate) upstream_path: String,
     /// The app that the URL (`/apps/{path}/-/…`) or else the `lightkeeper-app` header names.
-    pub app: Option<AppPath>,
+    pub(crate) app: Option<AppPath>,
     /// The head carries no evidence, or a placeholder only, and the format may carry some in its body: the body
     /// is read before the caller is known, and `with_body_token` completes the caller. Otherwise the caller is
     /// identified first, so that no body is read for nothing.
-    pub body_first: bool,
+    pub(crate) body_first: bool,
 }
 
 impl IngestRequest {
     /// What the backend is told of the body: what we read it as, not what the caller called it.
-    pub fn media_type(&self) -> &'static str {
+    pub(crate) fn media_type(&self) -> &'static str {
         match self.protocol {
             Protocol::Http => self.encoding.media_type(),
             Protocol::Grpc => media_type::GRPC,
@@ -113,7 +114,7 @@ impl IngestRequest {
 
 /// The wire form of an export.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Http,
     Grpc,
 }
@@ -121,16 +122,16 @@ pub enum Protocol {
 /// A call of the query API.
 #[derive(Debug)]
 pub struct QueryRequest {
-    pub operation: OperationId,
+    pub(crate) operation: OperationId,
     /// Decoded `{organization}`; compared with ours in `authorize`, so that a stranger's guess is
     /// answered like any other denial.
-    pub organization: String,
+    pub(crate) organization: String,
     /// Decoded `{project}` of the path, if the operation has one.
-    pub project: Option<String>,
+    pub(crate) project: Option<String>,
     /// Decoded further placeholders (`{id}`), in the template's order.
-    pub parameters: Vec<String>,
+    pub(crate) parameters: Vec<String>,
     /// Decoded query pairs, only keys that the operation knows, each in the order given.
-    pub query: Vec<(String, String)>,
+    pub(crate) query: Vec<(String, String)>,
 }
 
 /// A page or API of the gateway itself.
@@ -147,17 +148,17 @@ pub enum OwnRequest {
 /// A question to every project in a part of the tree: `/apps/{app path}/-/{resource}`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct TreeRequest {
-    pub app: AppPath,
+    pub(crate) app: AppPath,
     /// `services`, `streams`, `alerts`, `query_timeseries`, …; one that the profile knows.
-    pub resource: String,
+    pub(crate) resource: String,
     /// Decoded query pairs, only keys that the resource knows.
-    pub query: Vec<(String, String)>,
+    pub(crate) query: Vec<(String, String)>,
 }
 
 /// What the backend tells of an alert: `POST /apps/{app path}/-/alerts`.
 #[derive(Debug, PartialEq, Eq)]
 pub struct AlertRequest {
-    pub app: AppPath,
+    pub(crate) app: AppPath,
     /// Its body is in a form that is not read; told to identified callers only.
-    pub fault: Option<Fault>,
+    pub(crate) fault: Option<Fault>,
 }

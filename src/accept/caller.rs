@@ -34,7 +34,7 @@ pub struct SessionCookie {
 
 /// What every client token begins with, so that it is told from an issuer's token (which cannot: base64url of a
 /// JSON object begins with `ey` or `ew`) and found by secret scanners.
-pub const CLIENT_TOKEN_PREFIX: &str = "lk_";
+pub(crate) const CLIENT_TOKEN_PREFIX: &str = "lk_";
 
 /// A token and where it stood.
 pub struct Presented {
@@ -115,7 +115,7 @@ impl Presented {
     }
 
     /// Whether this is meant as a client token, well or not.
-    pub fn is_client_token(&self) -> bool {
+    pub(crate) fn is_client_token(&self) -> bool {
         self.bytes().starts_with(CLIENT_TOKEN_PREFIX.as_bytes())
     }
 }

@@ -26,7 +26,7 @@ struct Counts {
 }
 
 /// One counted call; dropping it gives the place back.
-pub struct CallPlace {
+pub(crate) struct CallPlace {
     calls: Arc<Calls>,
     connection: Arc<Connection>,
     address: IpAddr,
@@ -44,7 +44,7 @@ impl Calls {
     /// connections (or as many as one connection may have streams, where that is more): over HTTP/1.1 there are never more,
     /// and HTTP/2 is no way around it. A connection has twice as many as it may have streams: one that was reset, or has just
     /// been answered, is no stream any more, and its call may be under way.
-    pub fn enter(
+    pub(crate) fn enter(
         self: &Arc<Self>,
         connection: &Arc<Connection>,
         client: IpAddr,

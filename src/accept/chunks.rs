@@ -36,7 +36,7 @@ const TRAILER_LIMIT_BYTES: u32 = 8 * 1024;
 
 /// Follows one chunked body.
 #[derive(Clone, Debug)]
-pub struct Chunks {
+pub(crate) struct Chunks {
     at: At,
     remaining: u64,
     trailer_bytes: u32,
@@ -49,7 +49,7 @@ impl Default for Chunks {
 }
 
 impl Chunks {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Chunks {
             at: At::Size(0),
             remaining: 0,
@@ -58,13 +58,13 @@ impl Chunks {
     }
 
     /// Whether the final CRLF has passed.
-    pub fn is_done(&self) -> bool {
+    pub(crate) fn is_done(&self) -> bool {
         self.at == At::Done
     }
 
     /// Takes framing off the front of `bytes` and gives the next piece of data; `None` when more bytes are
     /// needed or the body is done. Bytes behind the body's end are left.
-    pub fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
+    pub(crate) fn take(&mut self, bytes: &mut BytesMut) -> Result<Option<Bytes>, Fault> {
         loop {
             match (self.at, bytes.first()) {
                 (At::Done, _) | (_, None) => return Ok(None),

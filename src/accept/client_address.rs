@@ -19,7 +19,7 @@ const FORWARDED: HeaderName = HeaderName::from_static("forwarded");
 
 /// The address of a client, with its port where that is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ClientAddress {
+pub(crate) struct ClientAddress {
     pub ip: IpAddr,
     pub port: Option<u16>,
 }
@@ -43,7 +43,7 @@ impl From<SocketAddr> for ClientAddress {
 }
 
 /// Whose call this is.
-pub fn client_address(
+pub(crate) fn client_address(
     headers: &HeaderMap,
     peer: SocketAddr,
     settings: Option<&ForwardedSettings>,

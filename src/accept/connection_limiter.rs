@@ -65,7 +65,7 @@ impl Counts {
 }
 
 /// One counted connection; dropping it gives the place back.
-pub struct ConnectionPlace {
+pub(crate) struct ConnectionPlace {
     connection_limiter: Arc<ConnectionLimiter>,
     /// `None`: counted in the total alone.
     counted: Option<(IpAddr, bool)>,

@@ -11,8 +11,8 @@ use zeroize::Zeroizing;
 use super::Fault;
 
 /// The names of our cookies (RFC 6265bis section 4.1.3.2: `__Host-` binds them to host and TLS).
-pub const SESSION_COOKIE: &str = "__Host-lightkeeper-session";
-pub const LOGIN_COOKIE: &str = "__Host-lightkeeper-login";
+pub(crate) const SESSION_COOKIE: &str = "__Host-lightkeeper-session";
+pub(crate) const LOGIN_COOKIE: &str = "__Host-lightkeeper-login";
 
 /// The largest value that a browser keeps (RFC 6265bis section 5.6, with the name).
 const VALUE_LIMIT_BYTES: usize = 4096;

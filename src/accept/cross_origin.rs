@@ -18,7 +18,7 @@ use crate::profiles::Profile;
 const MEDIA_TYPES: [&str; 3] = [media_type::JSON, media_type::PROTOBUF, media_type::BINARY];
 
 /// Whether `method` on the request's target is served to pages.
-pub fn is_for_pages(
+pub(crate) fn is_for_pages(
     request: &Parts,
     method: &Method,
     connection: &Connection,

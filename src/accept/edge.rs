@@ -45,7 +45,7 @@ const HEAD_READ_BYTES: usize = 8 * 1024;
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
 /// What the loop needs of the present configuration; swapped whole on reload.
-pub struct Terms {
+pub(crate) struct Terms {
     pub listener: Arc<ListenerSettings>,
     pub tls: Option<Arc<ServerConfig>>,
     pub limits: Arc<Limits>,
@@ -53,7 +53,7 @@ pub struct Terms {
 
 /// What happened before any request existed.
 #[derive(Debug)]
-pub enum EdgeEvent {
+pub(crate) enum EdgeEvent {
     /// A connection was closed because of `connections_total` or `connections_per_address`, or because its first
     /// bytes did not come (`preface_timeout`), or broke off where they could still have become HTTP/2 (`preface_closed`).
     ConnectionRefused { reason: Reason },
@@ -73,24 +73,24 @@ pub enum EdgeEvent {
 }
 
 /// Told of events on a listener. Must not block.
-pub type Witness = Arc<dyn Fn(&str, Option<SocketAddr>, EdgeEvent) + Send + Sync>;
+pub(crate) type Witness = Arc<dyn Fn(&str, Option<SocketAddr>, EdgeEvent) + Send + Sync>;
 
 /// The stages of a stop: accept on, then finish what is in flight, then cut.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Stage {
+pub(crate) enum Stage {
     Serving,
     Draining,
     Stopped,
 }
 
 /// Waits until the stage is at least `at`; a gateway that is gone has stopped.
-pub async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
+pub(crate) async fn reached(stage: &mut watch::Receiver<Stage>, at: Stage) {
     // The error means that no further stage can come.
     let _ = stage.wait_for(|stage| *stage >= at).await;
 }
 
 /// One listener's loop.
-pub struct Edge<A, B> {
+pub(crate) struct Edge<A, B> {
     pub socket: TcpListener,
     pub terms: Arc<ArcSwap<Terms>>,
     pub http1: Arc<A>,
@@ -103,7 +103,7 @@ pub struct Edge<A, B> {
 impl<A: Http1App, B: ServerApp + Send + Sync + 'static> Edge<A, B> {
     /// Accepts until the drain begins, then waits for the connections that are left, or cuts them when
     /// the stage becomes `Stopped`.
-    pub async fn run(mut self) {
+    pub(crate) async fn run(mut self) {
         let mut connections = JoinSet::new();
         let mut stage = self.stage.clone();
         loop {

@@ -67,7 +67,7 @@ fn choose(chosen: &mut Option<Presented>, token: Presented) -> Result<(), Fault>
 
 /// The caller with the token of a legacy report's body, by the same rule as for a head: a JWT or client
 /// token is evidence and must not differ from the head's; anything else counts if there is no other.
-pub fn with_body_token(caller: Caller, token: &[u8]) -> Result<Caller, Fault> {
+pub(crate) fn with_body_token(caller: Caller, token: &[u8]) -> Result<Caller, Fault> {
     caller.shown().agrees_or_is_silent(token)?;
     let counts = has_token_form(token) || (caller.token.is_none() && caller.certificate.is_none());
     let replaces = !caller.token.as_ref().is_some_and(is_strong);
@@ -112,7 +112,7 @@ impl Caller {
 impl Shown {
     /// Fails if the body's token is evidence too, and not the one that the caller was identified by: neither
     /// another token nor one besides a certificate is chosen from afterwards.
-    pub fn agrees_with(&self, body_token: &[u8]) -> Result<(), Fault> {
+    pub(crate) fn agrees_with(&self, body_token: &[u8]) -> Result<(), Fault> {
         if self.certificate && self.token.is_none() && has_token_form(body_token) {
             return Err(Fault::CredentialConflict);
         }

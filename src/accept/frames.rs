@@ -17,7 +17,7 @@ const END_STREAM: u8 = 1;
 
 /// Follows one connection's outgoing bytes.
 #[derive(Debug, Default)]
-pub struct Frames {
+pub(crate) struct Frames {
     kept: [u8; HEAD_BYTES + PAYLOAD_BYTES],
     filled: usize,
     skip: usize,
@@ -25,7 +25,7 @@ pub struct Frames {
 
 impl Frames {
     /// Walks over the next bytes and tells the reason of every refusal among them.
-    pub fn walk(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Reason)) {
+    pub(crate) fn walk(&mut self, mut bytes: &[u8], mut tell: impl FnMut(Reason)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;

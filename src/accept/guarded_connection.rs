@@ -26,7 +26,7 @@ use crate::reason::Reason;
 /// One read while a head is awaited.
 const HEAD_READ_BYTES: usize = 8 * 1024;
 /// One connection's bytes.
-pub struct GuardedConnection {
+pub(super) struct GuardedConnection {
     io: Transport,
     connection: Arc<Connection>,
     header_timeout: Duration,
@@ -46,7 +46,7 @@ pub struct GuardedConnection {
 
 impl GuardedConnection {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
-    pub fn new(
+    pub(super) fn new(
         io: Transport,
         connection: Arc<Connection>,
         pace: Pace,
@@ -70,16 +70,16 @@ impl GuardedConnection {
         line
     }
 
-    pub fn connection(&self) -> &Arc<Connection> {
+    pub(super) fn connection(&self) -> &Arc<Connection> {
         &self.connection
     }
 
-    pub fn fd(&self) -> RawFd {
+    pub(super) fn fd(&self) -> RawFd {
         self.io.fd()
     }
 
     /// Reads for the framework.
-    pub fn poll_read(
+    pub(super) fn poll_read(
         &mut self,
         cx: &mut Context<'_>,
         out: &mut ReadBuf<'_>,
@@ -206,7 +206,11 @@ impl GuardedConnection {
         }
     }
 
-    pub fn poll_write(&mut self, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    pub(super) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         let count = ready!(self.io.poll_write(cx, bytes))?;
         self.frames
             .walk(bytes.get(..count).unwrap_or_default(), |reason| {
@@ -215,7 +219,7 @@ impl GuardedConnection {
         Poll::Ready(Ok(count))
     }
 
-    pub fn poll_write_vectored(
+    pub(super) fn poll_write_vectored(
         &mut self,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
@@ -233,11 +237,11 @@ impl GuardedConnection {
         Poll::Ready(Ok(count))
     }
 
-    pub fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_flush(cx)
     }
 
-    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.io.poll_shutdown(cx)
     }
 }

@@ -24,7 +24,7 @@ tokio::task_local! {
 }
 
 /// Tells the accept loop of a certificate that is refused, with a stable code. Outside of a handshake, nothing happens.
-pub fn refused_in_handshake(reason: Reason, certificate: ShownCertificate) {
+pub(crate) fn refused_in_handshake(reason: Reason, certificate: ShownCertificate) {
     // The error means that no handshake is under way on this task.
     let _ = REFUSED.try_with(|place| place.replace(Some((reason, certificate))));
 }

@@ -35,7 +35,7 @@ const USUAL_LINES: usize = 16;
 
 /// Where the head ends (index after the empty line), if it is complete. `searched` bytes were searched
 /// before, so that a dripping head costs linear time.
-pub fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
+pub(crate) fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
     let start = searched.saturating_sub(3);
     // A bare LF pair would end the head for a lenient parser: it is handed over, too, to be refused.
     memchr::memchr_iter(b'\n', buffer.get(start..)?).find_map(|at| {
@@ -113,7 +113,7 @@ pub fn parts(head: &Bytes) -> Option<request::Parts> {
 
 /// The method and path of a raw head as far as they can be read, for the record of a refusal; empty if not.
 /// What is not plainly the one or the other may be a credential out of place, and is left out.
-pub fn glimpse(head: &[u8]) -> (&str, &str) {
+pub(crate) fn glimpse(head: &[u8]) -> (&str, &str) {
     let line = head
         .split(|byte| matches!(byte, b'\r' | b'\n'))
         .next()
@@ -138,7 +138,7 @@ pub fn glimpse(head: &[u8]) -> (&str, &str) {
 }
 
 /// The value of the first header called `name`, for choosing the dialect of a refusal.
-pub fn glimpse_header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
+pub(crate) fn glimpse_header<'a>(head: &'a [u8], name: &str) -> Option<&'a [u8]> {
     head.split(|byte| *byte == b'\n').skip(1).find_map(|line| {
         let (found, value) = split_once(line, b':')?;
         found

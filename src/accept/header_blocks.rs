@@ -16,7 +16,7 @@ use super::hpack::{BlockContents, Broken, OddAuthority, Table};
 const PREFACE_BYTES: usize = 24;
 const HEAD_BYTES: usize = 9;
 /// The largest frame that is taken (`SETTINGS_MAX_FRAME_SIZE`): large ones cost less for large exports.
-pub const FRAME_LIMIT_BYTES: u32 = 64 << 10;
+pub(crate) const FRAME_LIMIT_BYTES: u32 = 64 << 10;
 
 /// Open streams that are remembered: more than may be open at once, and such as we ended early.
 const OPEN_LIMIT: usize = 512;
@@ -31,7 +31,7 @@ const PADDED: u8 = 0x8;
 const PRIORITY: u8 = 0x20;
 
 /// The name of the field that refuses a request; a client that sends it refuses its own.
-pub const REFUSED: &str = "lightkeeper-refused";
+pub(crate) const REFUSED: &str = "lightkeeper-refused";
 /// That field, as a literal that no table remembers (RFC 7541 section 6.2.2).
 const REFUSED_FIELD: &[u8] = b"\x00\x13lightkeeper-refused\x06target";
 /// A field that HTTP/2 does not allow: the framework resets the stream with PROTOCOL_ERROR (RFC 9113 section 8.2.2).
@@ -39,7 +39,7 @@ const MALFORMED_FIELD: &[u8] = b"\x00\x0aconnection\x01x";
 
 /// Follows one connection's incoming bytes.
 #[derive(Debug)]
-pub struct HeaderBlocks {
+pub(crate) struct HeaderBlocks {
     table: Table,
     /// Bytes that pass unseen: the preface, and frames of other kinds.
     skip: usize,
@@ -61,7 +61,7 @@ pub struct HeaderBlocks {
 
 /// How far the bytes may pass.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Passage {
+pub(crate) struct Passage {
     /// So many pass as they are.
     pub pass: usize,
     /// What happens to the frame behind them; without it, its rest is waited for.
@@ -70,7 +70,7 @@ pub struct Passage {
 
 /// A frame that gets a field more, or another value of one.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Change {
+pub(crate) struct Change {
     /// Its length as it is, head included.
     pub bytes: usize,
     /// Where in it the field goes: behind all others, before the padding; or where the value stands.
@@ -82,7 +82,7 @@ pub struct Change {
 
 impl Change {
     /// The frame's head says its length without the head (RFC 9113 section 4.1).
-    pub fn length(&self) -> [u8; 3] {
+    pub(crate) fn length(&self) -> [u8; 3] {
         let length = u32::try_from(self.bytes - HEAD_BYTES - self.cut + self.field.len())
             .unwrap_or(u32::MAX);
         let [_, high, middle, low] = length.to_be_bytes();
@@ -93,7 +93,7 @@ impl Change {
 impl HeaderBlocks {
     /// `list_bytes`: what the fields of a request may take. A block is hardly longer than its fields, so that one of twice
     /// that length is one that the framework refuses.
-    pub fn new(list_bytes: usize) -> Self {
+    pub(crate) fn new(list_bytes: usize) -> Self {
         HeaderBlocks {
             table: Table::default(),
             skip: PREFACE_BYTES,
@@ -108,17 +108,17 @@ impl HeaderBlocks {
     }
 
     /// Whether the header table is not known any more, so that no further block can be read.
-    pub fn is_lost(&self) -> bool {
+    pub(crate) fn is_lost(&self) -> bool {
         self.lost
     }
 
     /// Whether a header block has begun and is not whole, where the last `held` bytes may not pass yet.
-    pub fn is_within(&self, held: usize) -> bool {
+    pub(crate) fn is_within(&self, held: usize) -> bool {
         self.begun || held >= HEAD_BYTES
     }
 
     /// Walks over the next bytes, of which none that may pass was seen before.
-    pub fn walk(&mut self, bytes: &[u8]) -> Passage {
+    pub(crate) fn walk(&mut self, bytes: &[u8]) -> Passage {
         let mut pass = 0;
         loop {
             let rest = bytes.get(pass..).unwrap_or_default();

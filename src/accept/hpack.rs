@@ -67,7 +67,7 @@ const KEPT_PREFIX: u32 = 6;
 
 /// What a header block holds.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct BlockContents {
+pub(crate) struct BlockContents {
     /// A field whose name begins with `:`.
     pub pseudo: bool,
     /// One of them with a `#` in its value.
@@ -78,7 +78,7 @@ pub struct BlockContents {
 
 /// An authority that is printable text and no host, as Envoy's names of clusters are. The framework would end its stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OddAuthority {
+pub(crate) struct OddAuthority {
     /// Where in the block its string stands, length included.
     pub place: Range<usize>,
     /// A string of the same length that the framework takes and that is no host either. Of the same length, so that an
@@ -88,7 +88,7 @@ pub struct OddAuthority {
 
 /// A block that cannot be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Broken;
+pub(crate) struct Broken;
 
 /// One field as it is remembered.
 #[derive(Clone, Copy, Debug)]
@@ -102,7 +102,7 @@ struct TableEntry {
 
 /// The other side's dynamic table, the newest entry first.
 #[derive(Debug)]
-pub struct Table {
+pub(crate) struct Table {
     entries: VecDeque<TableEntry>,
     bytes: usize,
     limit_bytes: usize,
@@ -128,7 +128,7 @@ impl Default for Table {
 
 impl Table {
     /// Reads one whole block.
-    pub fn read(&mut self, whole: &[u8]) -> Result<BlockContents, Broken> {
+    pub(crate) fn read(&mut self, whole: &[u8]) -> Result<BlockContents, Broken> {
         let mut found = BlockContents::default();
         let mut block = whole;
         while let Some(first) = block.first() {

@@ -49,14 +49,14 @@ const BODY_READ_BYTES: usize = 128 * 1024;
 
 /// Deadlines and bounds of one connection.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(super) struct Pace {
     pub head: HeadLimits,
     pub header_timeout: Duration,
     pub idle_timeout: Duration,
 }
 
 /// What answers the requests of HTTP/1.1 connections.
-pub trait Http1App: Send + Sync + 'static {
+pub(crate) trait Http1App: Send + Sync + 'static {
     /// Answers one request; what it leaves unanswered, or half, ends the connection.
     fn answer(&self, call: &mut Http1Call, arrival: Arrival) -> impl Future<Output = ()> + Send;
 }
@@ -108,7 +108,7 @@ enum AnswerStage {
 }
 
 /// One request, and the way back to its caller.
-pub struct Http1Call {
+pub(crate) struct Http1Call {
     head: request::Parts,
     connection: Arc<Mutex<Http1Connection>>,
     keep_alive: bool,
@@ -116,23 +116,23 @@ pub struct Http1Call {
 }
 
 impl Http1Call {
-    pub fn head(&self) -> &request::Parts {
+    pub(crate) fn head(&self) -> &request::Parts {
         &self.head
     }
 
     /// Whether an answer has begun.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.stage != AnswerStage::Awaited
     }
 
     /// The connection takes no further request.
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         self.keep_alive = false;
     }
 
     /// Writes the one answer. `fields` say how long `body` is; they may say so of a body that does not come (`HEAD`). Waits
     /// without a deadline: the caller brings one, and ends the connection by giving up.
-    pub async fn answer(
+    pub(crate) async fn answer(
         &mut self,
         status: StatusCode,
         fields: &[(HeaderName, HeaderValue)],
@@ -212,16 +212,16 @@ fn usual_spelling(name: &HeaderName) -> &str {
 
 /// The body of the request in flight.
 #[derive(Clone)]
-pub struct Body(Arc<Mutex<Http1Connection>>);
+pub(crate) struct Body(Arc<Mutex<Http1Connection>>);
 
 impl Body {
     /// The next piece; `None` at the end. Waits without a deadline: the caller brings one.
-    pub async fn chunk(&self) -> Result<Option<Bytes>, Fault> {
+    pub(crate) async fn chunk(&self) -> Result<Option<Bytes>, Fault> {
         poll_fn(|cx| self.0.lock().poll_body(cx)).await
     }
 
     /// How the body was announced.
-    pub fn framed(&self) -> Framed {
+    pub(crate) fn framed(&self) -> Framed {
         match self.0.lock().declared {
             Some(length) => Framed::Length(length),
             None => Framed::Chunks,
@@ -229,7 +229,7 @@ impl Body {
     }
 
     /// Whether it has been read to its end.
-    pub fn is_whole(&self) -> bool {
+    pub(crate) fn is_whole(&self) -> bool {
         self.0.lock().is_body_whole()
     }
 }
@@ -260,7 +260,7 @@ enum Mode {
 }
 
 /// One connection's bytes.
-pub struct Http1Connection {
+pub(super) struct Http1Connection {
     io: Transport,
     connection: Arc<Connection>,
     pace: Pace,
@@ -282,7 +282,12 @@ pub struct Http1Connection {
 
 impl Http1Connection {
     /// `ahead` holds what was read while looking for the HTTP/2 preface.
-    pub fn new(io: Transport, connection: Arc<Connection>, pace: Pace, ahead: BytesMut) -> Self {
+    pub(super) fn new(
+        io: Transport,
+        connection: Arc<Connection>,
+        pace: Pace,
+        ahead: BytesMut,
+    ) -> Self {
         Http1Connection {
             io,
             connection,

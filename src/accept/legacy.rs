@@ -79,6 +79,7 @@ fn report(
         media_type: media_type.into(),
         patience,
         operation: row.operation,
+        #[cfg(test)]
         signal: row.signal,
         format: row.format,
         protocol,
@@ -92,7 +93,7 @@ fn report(
 }
 
 /// The name that Firehose gave its request, which every answer repeats.
-pub fn firehose_request(headers: &HeaderMap) -> Option<String> {
+pub(crate) fn firehose_request(headers: &HeaderMap) -> Option<String> {
     let id = headers.get(FIREHOSE_REQUEST)?.to_str().ok()?;
     (id.len() <= FIREHOSE_REQUEST_LIMIT_BYTES).then(|| id.to_owned())
 }

@@ -77,7 +77,7 @@ pub(crate) use tls::server_config;
 
 /// How a body was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Framed {
+pub(crate) enum Framed {
     Length(u64),
     /// Its end is found when it comes.
     Chunks,

@@ -75,13 +75,13 @@ impl Network {
     }
 
     /// Whether it is every address of its kind.
-    pub fn is_everything(&self) -> bool {
+    pub(crate) fn is_everything(&self) -> bool {
         self.prefix == 0
     }
 
     /// Whether it is larger than the largest network that an organization has to itself: 10.0.0.0/8 (RFC 1918 section 3), and
     /// fc00::/7 (RFC 4193 section 3.1).
-    pub fn is_wide(&self) -> bool {
+    pub(crate) fn is_wide(&self) -> bool {
         self.prefix < if self.address.is_ipv4() { 8 } else { 7 }
     }
 }

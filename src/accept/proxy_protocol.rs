@@ -22,7 +22,7 @@ const V2_SIGNATURE: [u8; SIGNATURE_BYTES] = *b"\r\n\r\n\0\r\nQUIT\n";
 
 /// The connection ended within the header, or these are no such header's bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct MalformedHeader;
+pub(crate) struct MalformedHeader;
 
 impl From<io::Error> for MalformedHeader {
     fn from(_: io::Error) -> Self {
@@ -31,7 +31,9 @@ impl From<io::Error> for MalformedHeader {
 }
 
 /// Reads the header. The address is the client's; `None`: the proxy speaks for itself (LOCAL), or tells no address.
-pub async fn read_header(tcp: &mut TcpStream) -> Result<Option<SocketAddr>, MalformedHeader> {
+pub(crate) async fn read_header(
+    tcp: &mut TcpStream,
+) -> Result<Option<SocketAddr>, MalformedHeader> {
     let mut start = [0; SIGNATURE_BYTES];
     let count = tcp.read(&mut start).await?;
     let (read, rest) = start.split_at_mut(count);

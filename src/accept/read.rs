@@ -30,7 +30,7 @@ use crate::otlp::Encoding;
 use crate::profiles::{Profile, TokenPlace};
 
 /// Names the app of an export when the URL does not.
-pub const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
+pub(crate) const APP_HEADER: HeaderName = HeaderName::from_static("lightkeeper-app");
 
 /// Names that decide something here or at any backend.
 const DECIDING: [&str; 9] = [
@@ -512,7 +512,7 @@ fn alert_ask(
 }
 
 /// Whether the body is a JSON document, by its media type.
-pub fn is_json(headers: &HeaderMap) -> bool {
+pub(crate) fn is_json(headers: &HeaderMap) -> bool {
     media_type(headers)
         .and_then(MediaType::json_document)
         .is_some()

@@ -10,7 +10,7 @@ use crate::reason::Reason;
 
 /// Which refusal for its reason it is on this connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Times {
+pub(crate) enum Times {
     /// To be counted and recorded.
     First,
     /// To be counted.
@@ -20,23 +20,23 @@ pub enum Times {
 }
 
 /// Told of each. Must not block.
-pub type Tell = Arc<dyn Fn(Reason, Times) + Send + Sync>;
+pub(crate) type Tell = Arc<dyn Fn(Reason, Times) + Send + Sync>;
 
 /// The refusals on one connection.
-pub struct Refused {
+pub(crate) struct Refused {
     tell: Tell,
     by_reason: Vec<(Reason, u64)>,
 }
 
 impl Refused {
-    pub fn new(tell: Tell) -> Self {
+    pub(crate) fn new(tell: Tell) -> Self {
         Refused {
             tell,
             by_reason: Vec::new(),
         }
     }
 
-    pub fn note(&mut self, reason: Reason) {
+    pub(crate) fn note(&mut self, reason: Reason) {
         match self
             .by_reason
             .iter_mut()

@@ -24,7 +24,7 @@ use super::guarded_connection::GuardedConnection;
 use crate::lock::{Mutex, MutexGuard};
 
 /// The stream that the framework reads and writes.
-pub struct Guarded {
+pub(super) struct Guarded {
     line: Arc<Mutex<GuardedConnection>>,
     connection: Arc<Connection>,
     /// Made once: the framework asks for it with every request.
@@ -37,7 +37,7 @@ fn lock(line: &Mutex<GuardedConnection>) -> MutexGuard<'_, GuardedConnection> {
 }
 
 impl Guarded {
-    pub fn new(line: GuardedConnection) -> Self {
+    pub(super) fn new(line: GuardedConnection) -> Self {
         let (connection, fd) = (line.connection().clone(), line.fd());
         let line = Arc::new(Mutex::new(line));
         // The only way for our own facts to reach a request: the framework copies this into its digest.

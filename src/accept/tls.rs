@@ -14,7 +14,7 @@ use super::TlsSettings;
 use crate::pem;
 
 /// Builds the configuration, or says in one line what is wrong with which file.
-pub fn server_config(
+pub(crate) fn server_config(
     settings: &TlsSettings,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, String> {

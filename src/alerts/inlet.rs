@@ -35,7 +35,7 @@ use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 
 /// What the record calls it.
-pub const OPERATION: &str = "alerts.receive";
+pub(crate) const OPERATION: &str = "alerts.receive";
 
 /// The largest message: far above any template, small enough to be passed on whole.
 const MESSAGE_LIMIT_BYTES: u64 = 256 << 10;
@@ -71,7 +71,7 @@ impl Delivery {
 }
 
 /// The app whose webhook this is. It proves nothing else.
-pub fn identify(
+pub(crate) fn identify(
     snapshot: &Snapshot,
     caller: Caller,
     ask: &AlertRequest,
@@ -98,7 +98,7 @@ fn destinations(snapshot: &Snapshot, node: NodeId) -> Vec<String> {
 }
 
 /// Receives an identified webhook's message, passes it on and answers.
-pub async fn receive(
+pub(crate) async fn receive(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     ask: &AlertRequest,

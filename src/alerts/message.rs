@@ -15,7 +15,7 @@ use crate::state::Snapshot;
 
 /// The message that destinations get.
 #[derive(Serialize)]
-pub struct Enriched<'a> {
+pub(crate) struct Enriched<'a> {
     pub organization: &'a str,
     pub app: &'a str,
     pub owners: &'a [String],
@@ -32,7 +32,7 @@ pub struct Enriched<'a> {
 
 /// Where to look next. Absent: it is not known, or it needs a name of ours that the operator did not give.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
-pub struct DeepLinks {
+pub(crate) struct DeepLinks {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub console: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -48,7 +48,7 @@ pub struct DeepLinks {
 impl DeepLinks {
     /// `public`: what clients call us, by the operator's word. The caller's word (its `Host`) would let it choose where
     /// people click. `now`: when the message came, should it not say its time.
-    pub fn of(
+    pub(crate) fn of(
         public: Option<&str>,
         app: &AppPath,
         ui: &Ui,
@@ -90,7 +90,7 @@ impl DeepLinks {
 }
 
 /// The people to ask about an app: its own owners, or else its nearest ancestor's.
-pub fn owners(snapshot: &Snapshot, node: NodeId) -> &[String] {
+pub(crate) fn owners(snapshot: &Snapshot, node: NodeId) -> &[String] {
     let tree = snapshot.policy.tree();
     let mut here = tree.node(node);
     while let Some(node) = here {

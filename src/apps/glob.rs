@@ -8,7 +8,7 @@
 use std::fmt;
 
 /// The longest pattern, in bytes. It bounds the matcher's state, which lives on the stack.
-pub const GLOB_LIMIT_BYTES: usize = 511;
+pub(crate) const GLOB_LIMIT_BYTES: usize = 511;
 
 const WORDS: usize = (GLOB_LIMIT_BYTES + 1).div_ceil(64);
 
@@ -122,7 +122,7 @@ impl Glob {
     }
 
     /// Whether the pattern matches itself and nothing else.
-    pub fn is_literal(&self) -> bool {
+    pub(crate) fn is_literal(&self) -> bool {
         self.rest == Rest::Nothing
     }
 

@@ -17,7 +17,7 @@ use std::collections::BTreeMap;
 use super::{Glob, NodeId, Prefixes, Tree};
 
 /// The resource attribute that `services` speak of (OpenTelemetry semantic conventions, "Service").
-pub const SERVICE_NAME: &str = "service.name";
+pub(crate) const SERVICE_NAME: &str = "service.name";
 
 /// What a resource says under one name.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,7 +52,7 @@ pub(super) struct Rule {
 
 /// The rules of a whole tree.
 #[derive(Debug, Default)]
-pub struct Ownership {
+pub(crate) struct Ownership {
     watched: Vec<Box<str>>,
     rules: Vec<Rule>,
     services: Filed,
@@ -75,7 +75,7 @@ type Claim = (Rank, NodeId);
 
 /// The app that owns a resource, and by what.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Owner<'a> {
+pub(crate) struct Owner<'a> {
     pub node: NodeId,
     /// The service pattern that fits, as written; none: the app is told by its `match` alone.
     pub service: Option<&'a str>,
@@ -85,7 +85,7 @@ pub struct Owner<'a> {
 
 /// An attribute that decides is `Ambiguous`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Unclear;
+pub(crate) struct Unclear;
 
 /// What was found so far.
 #[derive(Default)]
@@ -97,7 +97,7 @@ struct OwnerSearch<'a> {
 
 impl Ownership {
     /// Collects the rules of all apps.
-    pub fn of(tree: &Tree) -> Self {
+    pub(crate) fn of(tree: &Tree) -> Self {
         let mut ownership = Ownership {
             watched: vec![SERVICE_NAME.into()],
             rules: rules(tree),
@@ -129,12 +129,12 @@ impl Ownership {
     }
 
     /// The names of the attributes that tell apps apart: `service.name` first, then those of `match`, each once.
-    pub fn watched(&self) -> &[Box<str>] {
+    pub(crate) fn watched(&self) -> &[Box<str>] {
         &self.watched
     }
 
     /// The owner of a resource with these attributes; `None`: no app claims it.
-    pub fn owner<'m>(
+    pub(crate) fn owner<'m>(
         &self,
         marks: &dyn Fn(&str) -> Mark<'m>,
     ) -> Result<Option<Owner<'_>>, Unclear> {

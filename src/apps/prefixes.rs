@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 /// Sorted, the prefixes of a text that are in the set form a chain: the last prefix that is not above the text in byte
 /// order, or one of its own prefixes. One binary search and a short climb find all of them.
 #[derive(Debug)]
-pub struct Prefixes<T> {
+pub(crate) struct Prefixes<T> {
     growing: BTreeMap<String, Vec<T>>,
     sorted: Vec<Prefix<T>>,
 }
@@ -34,12 +34,12 @@ impl<T> Default for Prefixes<T> {
 
 impl<T> Prefixes<T> {
     /// What is filed under this prefix so far.
-    pub fn slot(&mut self, prefix: &str) -> &mut Vec<T> {
+    pub(crate) fn slot(&mut self, prefix: &str) -> &mut Vec<T> {
         self.growing.entry(prefix.to_owned()).or_default()
     }
 
     /// Ends the filling.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         let mut chain: Vec<usize> = Vec::new();
         for (text, values) in std::mem::take(&mut self.growing) {
             while let Some(last) = chain.last().and_then(|place| self.sorted.get(*place)) {
@@ -59,7 +59,7 @@ impl<T> Prefixes<T> {
     }
 
     /// Hands every value whose prefix `text` begins with to `visit`, longer prefixes first.
-    pub fn candidates<'a>(&'a self, text: &str, visit: &mut impl FnMut(&'a T)) {
+    pub(crate) fn candidates<'a>(&'a self, text: &str, visit: &mut impl FnMut(&'a T)) {
         let mut place = self
             .sorted
             .partition_point(|prefix| prefix.text.as_str() <= text)

@@ -11,13 +11,13 @@ use super::{Glob, NodeId, Tree};
 
 /// One side of a pair: an app, and by which of its services (from 0; none: by its `match` alone).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Claimant {
+pub(crate) struct Claimant {
     pub node: NodeId,
     pub service: Option<usize>,
 }
 
 /// All rules that have a rival, each with the first of them that stands before it.
-pub fn rivals(tree: &Tree) -> Vec<(Claimant, Claimant)> {
+pub(crate) fn rivals(tree: &Tree) -> Vec<(Claimant, Claimant)> {
     let rules = rules(tree);
     // Rules of one rank have equally long prefixes, so those with different ones never meet.
     let mut alike: ahash::HashMap<(Rank, Arc<str>), Vec<&Rule>> = ahash::HashMap::default();

@@ -12,17 +12,17 @@ use super::{AppPath, Glob};
 use crate::limits::Quota;
 
 /// How many attributes may be written on an app's resources.
-pub const ATTRIBUTE_LIMIT: usize = 32;
+pub(crate) const ATTRIBUTE_LIMIT: usize = 32;
 
 /// A node's pre-order number; the root is 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct NodeId(u32);
 
 impl NodeId {
-    pub const ROOT: NodeId = NodeId(0);
+    pub(crate) const ROOT: NodeId = NodeId(0);
 
     /// The number, for intervals.
-    pub fn number(self) -> u32 {
+    pub(crate) fn number(self) -> u32 {
         self.0
     }
 }
@@ -31,7 +31,7 @@ impl NodeId {
 #[derive(Clone, Debug)]
 pub struct Node {
     pub path: AppPath,
-    pub parent: Option<NodeId>,
+    pub(crate) parent: Option<NodeId>,
     /// People to ask, as written.
     pub owners: Vec<String>,
     /// Service names that mark an export as this app's.
@@ -41,7 +41,7 @@ pub struct Node {
     /// What is written on this app's resources, by name, sorted: its own, and what it inherits and does not override.
     pub attributes: Vec<(String, String)>,
     /// What this app and all beneath it may send together.
-    pub quota: Option<Quota>,
+    pub(crate) quota: Option<Quota>,
     /// Where this app's alerts go, by the operator's names: its own list, or else its nearest ancestor's that has one.
     pub destinations: Vec<String>,
     /// The project declared here.
@@ -77,7 +77,7 @@ impl Node {
 
 /// Why a node cannot be planted.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum TreeFault {
+pub(crate) enum TreeFault {
     /// Not 1 to 63 of `a-z 0-9 - _ .` beginning with a letter or digit.
     Segment,
     /// The path would exceed `AppPath::LIMIT_BYTES`.
@@ -121,7 +121,7 @@ impl fmt::Display for TreeFault {
 
 /// What is written about one app.
 #[derive(Clone, Debug, Default)]
-pub struct Description {
+pub(crate) struct Description {
     pub owners: Vec<String>,
     pub services: Vec<Glob>,
     pub marks: Vec<(String, Glob)>,
@@ -134,7 +134,7 @@ pub struct Description {
 
 /// A tree that is growing: `enter` a node, describe it, enter and leave its children, `leave` it.
 #[derive(Debug)]
-pub struct Planting {
+pub(crate) struct Planting {
     nodes: Vec<Node>,
     open: Vec<NodeId>,
     homes: ahash::HashMap<Arc<str>, NodeId>,
@@ -155,7 +155,7 @@ impl Default for Planting {
 
 impl Planting {
     /// Adds a child to the open node and opens it.
-    pub fn enter(&mut self, segment: &str) -> Result<NodeId, TreeFault> {
+    pub(crate) fn enter(&mut self, segment: &str) -> Result<NodeId, TreeFault> {
         let parent = self.open.last().copied().unwrap_or(NodeId::ROOT);
         let above = self
             .nodes
@@ -177,7 +177,7 @@ impl Planting {
     }
 
     /// Makes the open node the home of a project. Call it before entering children, who inherit it.
-    pub fn declare(&mut self, project: &str) -> Result<(), TreeFault> {
+    pub(crate) fn declare(&mut self, project: &str) -> Result<(), TreeFault> {
         if project.is_empty()
             || matches!(project, "." | "..")
             || project
@@ -211,7 +211,7 @@ impl Planting {
     }
 
     /// Describes the open node. Call it before entering children, who inherit attributes.
-    pub fn describe(&mut self, description: Description) -> Result<(), TreeFault> {
+    pub(crate) fn describe(&mut self, description: Description) -> Result<(), TreeFault> {
         let Description {
             owners,
             services,
@@ -244,7 +244,7 @@ impl Planting {
     }
 
     /// Closes the open node: all that lies beneath it has been entered.
-    pub fn leave(&mut self) {
+    pub(crate) fn leave(&mut self) {
         let end = u32::try_from(self.nodes.len()).unwrap_or(u32::MAX);
         if let Some(node) = self
             .open
@@ -256,7 +256,7 @@ impl Planting {
     }
 
     /// The grown tree; nodes still open are closed.
-    pub fn finish(mut self) -> Tree {
+    pub(crate) fn finish(mut self) -> Tree {
         while !self.open.is_empty() {
             self.leave();
         }
@@ -288,7 +288,7 @@ impl Tree {
     }
 
     /// The node with this pre-order number.
-    pub fn at(&self, number: u32) -> Option<NodeId> {
+    pub(crate) fn at(&self, number: u32) -> Option<NodeId> {
         ((number as usize) < self.nodes.len()).then_some(NodeId(number))
     }
 
@@ -298,17 +298,17 @@ impl Tree {
     }
 
     /// The nodes at and beneath `node`, as pre-order numbers.
-    pub fn interval(&self, node: NodeId) -> std::ops::Range<u32> {
+    pub(crate) fn interval(&self, node: NodeId) -> std::ops::Range<u32> {
         self.node(node).map_or(0..0, |found| node.0..found.end)
     }
 
     /// Whether `node` is `ancestor` or lies beneath it.
-    pub fn contains(&self, ancestor: NodeId, node: NodeId) -> bool {
+    pub(crate) fn contains(&self, ancestor: NodeId, node: NodeId) -> bool {
         self.interval(ancestor).contains(&node.0)
     }
 
     /// The project that the node writes to: its own or its nearest ancestor's.
-    pub fn project_of(&self, node: NodeId) -> Option<&Arc<str>> {
+    pub(crate) fn project_of(&self, node: NodeId) -> Option<&Arc<str>> {
         self.node(node)?.project.as_ref()
     }
 
@@ -318,13 +318,13 @@ impl Tree {
     }
 
     /// The homes in pre-order, each with its project.
-    pub fn homes(&self) -> impl Iterator<Item = (NodeId, &Arc<str>)> {
+    pub(crate) fn homes(&self) -> impl Iterator<Item = (NodeId, &Arc<str>)> {
         self.nodes()
             .filter_map(|(id, node)| Some((id, node.declared.as_ref()?)))
     }
 
     /// The children of a node, in the order of the file.
-    pub fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
+    pub(crate) fn children(&self, node: NodeId) -> impl Iterator<Item = NodeId> {
         let mut interval = self.interval(node);
         interval.next();
         std::iter::from_fn(move || {

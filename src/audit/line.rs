@@ -10,7 +10,7 @@ use super::record::{Items, PartRecord, Record, Who};
 use crate::accept::ShownCertificate;
 
 /// Appends the record, without an end of line. Nothing that a record holds fails to be written.
-pub fn write(record: &Record, out: &mut Vec<u8>) {
+pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
     // As serde's derived order, field by field; a new field fails to compile here until it has its line.
     let Record {
         seq,

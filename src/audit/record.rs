@@ -20,13 +20,13 @@ use crate::telemetry::text;
 pub struct Text<const LIMIT: usize>(Box<str>);
 
 /// A path: operations and apps have shorter ones.
-pub type PathText = Text<1024>;
+pub(crate) type PathText = Text<1024>;
 /// A subject: a SPIFFE ID has at most 2,048 bytes (SPIFFE-ID section 2.3).
-pub type SubjectText = Text<2048>;
+pub(crate) type SubjectText = Text<2048>;
 /// What else there is to say.
-pub type DetailText = Text<4096>;
+pub(crate) type DetailText = Text<4096>;
 /// A name of the configuration, the policy or the backend.
-pub type NameText = Text<512>;
+pub(crate) type NameText = Text<512>;
 
 impl<const LIMIT: usize> Text<LIMIT> {
     fn shorten(&mut self, limit: usize) {
@@ -105,7 +105,7 @@ pub struct Record {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub upstream_status: Option<u16>,
     pub bytes_in: u64,
-    pub bytes_out: u64,
+    pub(crate) bytes_out: u64,
     /// Counted items of an export; `null` for what was not read.
     pub items: Option<Items>,
     /// Where an export's parts went, if it was more than one.
@@ -197,7 +197,7 @@ impl Record {
 }
 
 /// What a record takes that was shrunk, in bytes.
-pub const SMALL_BYTES: u64 = 4 << 10;
+pub(crate) const SMALL_BYTES: u64 = 4 << 10;
 
 /// The caller that a record is about.
 #[derive(Clone, Debug, Serialize)]
@@ -231,7 +231,7 @@ pub struct PartRecord {
 
 impl PartRecord {
     /// Of a part for these apps that has not left yet.
-    pub fn unsent(apps: Vec<NameText>) -> Self {
+    pub(crate) fn unsent(apps: Vec<NameText>) -> Self {
         PartRecord {
             apps,
             project: None,

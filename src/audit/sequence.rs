@@ -23,14 +23,14 @@ const LOCK_PAUSE: Duration = Duration::from_millis(100);
 
 /// The numbers from `first` to `last` have no record, or one that was lost.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Gap {
+pub(crate) struct Gap {
     pub first: u64,
     pub last: u64,
 }
 
 /// Gives out numbers.
 #[derive(Debug)]
-pub struct Sequence {
+pub(crate) struct Sequence {
     /// `None`: nothing is kept.
     state: Option<File>,
     next: u64,
@@ -39,7 +39,7 @@ pub struct Sequence {
 }
 
 /// The file beside an audit file.
-pub fn beside(audit: &Path) -> PathBuf {
+pub(crate) fn beside(audit: &Path) -> PathBuf {
     let mut name = audit.as_os_str().to_owned();
     name.push(".seq");
     PathBuf::from(name)
@@ -57,7 +57,10 @@ struct LastNumber {
 impl Sequence {
     /// Goes on where the records of `audit` ended. The error is one line for the operator. `patience`: how long the end of
     /// another process that has the file is waited for: one that drains still writes records.
-    pub fn open(audit: Option<&Path>, patience: Duration) -> Result<(Self, Option<Gap>), String> {
+    pub(crate) fn open(
+        audit: Option<&Path>,
+        patience: Duration,
+    ) -> Result<(Self, Option<Gap>), String> {
         let Some(audit) = audit.filter(|audit| keeps(audit)) else {
             return Ok((
                 Sequence {
@@ -89,7 +92,7 @@ impl Sequence {
     }
 
     /// Whether `open` would go well, without a trace.
-    pub fn probe(audit: &Path) -> Result<(), String> {
+    pub(crate) fn probe(audit: &Path) -> Result<(), String> {
         let path = beside(audit);
         let unusable =
             |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
@@ -101,7 +104,7 @@ impl Sequence {
     }
 
     /// The next number. An error means that none may be given now.
-    pub fn take(&mut self) -> io::Result<u64> {
+    pub(crate) fn take(&mut self) -> io::Result<u64> {
         if self.next >= self.end {
             let end = self.next.saturating_add(BLOCK);
             self.keep(LastNumber {
@@ -116,7 +119,7 @@ impl Sequence {
     }
 
     /// Gives the rest of the block back. Best effort: without it the next start tells of a gap.
-    pub fn close(&mut self) {
+    pub(crate) fn close(&mut self) {
         if self
             .keep(LastNumber {
                 below: self.next,

@@ -64,21 +64,21 @@ pub struct Health {
 }
 
 impl Health {
-    pub fn is_failing(&self) -> bool {
+    pub(crate) fn is_failing(&self) -> bool {
         self.failing.load(Ordering::Relaxed)
     }
 
-    pub fn written_records(&self) -> u64 {
+    pub(crate) fn written_records(&self) -> u64 {
         self.written.load(Ordering::Relaxed)
     }
 
-    pub fn lost_records(&self) -> u64 {
+    pub(crate) fn lost_records(&self) -> u64 {
         self.lost.load(Ordering::Relaxed)
     }
 }
 
 /// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
-pub struct Slot(OwnedPermit<QueueEntry>, Room);
+pub(crate) struct Slot(OwnedPermit<QueueEntry>, Room);
 
 /// What a record, or one to come, takes of the queue.
 struct Room {
@@ -88,7 +88,7 @@ struct Room {
 
 /// The call cannot be recorded now, and the trail is configured to refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Unwritable {
+pub(crate) enum Unwritable {
     /// The sink fails, or the queue is full.
     Queue,
     /// Calls from the same network hold their share of the queue.
@@ -154,7 +154,7 @@ impl Trail {
     }
 
     /// The numbers that the process before took and, perhaps, did not use: it did not end cleanly.
-    pub fn gap(&self) -> Option<Gap> {
+    pub(crate) fn gap(&self) -> Option<Gap> {
         self.gap
     }
 
@@ -163,25 +163,25 @@ impl Trail {
     }
 
     /// Whether a call that comes now would be let through by the trail.
-    pub fn can_record(&self) -> bool {
+    pub(crate) fn can_record(&self) -> bool {
         let has_room =
             || self.queue.capacity() > 0 && self.account.open().grow(SMALL_BYTES).is_ok();
         self.on_failure == OnFailure::Continue || (!self.health.is_failing() && has_room())
     }
 
     /// What the queue may take at most.
-    pub fn limit_bytes(&self) -> u64 {
+    pub(crate) fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
     /// What the queue takes now, with the places that are kept.
-    pub fn queued_bytes(&self) -> u64 {
+    pub(crate) fn queued_bytes(&self) -> u64 {
         self.memory.used_bytes()
     }
 
     /// Keeps a place for the record of a call from this address, before anything is forwarded.
     /// None: the call passes although there is none.
-    pub fn reserve(&self, address: IpAddr) -> Result<Option<Slot>, Unwritable> {
+    pub(crate) fn reserve(&self, address: IpAddr) -> Result<Option<Slot>, Unwritable> {
         let refuse = self.on_failure == OnFailure::Refuse;
         if refuse && self.health.is_failing() {
             return Err(Unwritable::Queue);
@@ -237,7 +237,7 @@ impl Trail {
     }
 
     /// Records a refusal for which no slot was taken. A full queue, and a spent share of it, lose it, counted.
-    pub fn note_refusal(&self, address: IpAddr, record: Record) {
+    pub(crate) fn note_refusal(&self, address: IpAddr, record: Record) {
         self.send(self.room(address, "refusal", record.bytes()).ok(), record);
     }
 
@@ -252,7 +252,7 @@ impl Trail {
     }
 
     /// Fills a slot. A record that takes more than the slot has, and more than there is, is shrunk.
-    pub fn fill(&self, slot: Slot, mut record: Record) {
+    pub(crate) fn fill(&self, slot: Slot, mut record: Record) {
         let Slot(permit, mut room) = slot;
         let mut exact = room.bytes.beside();
         if exact.grow(record.bytes()).is_ok() {
@@ -264,7 +264,7 @@ impl Trail {
     }
 
     /// Opens the file anew, after it was rotated away.
-    pub fn reopen(&self) {
+    pub(crate) fn reopen(&self) {
         // A full queue means that the sink is behind; the next reload asks again.
         let _ = self.queue.try_send(QueueEntry::Reopen);
     }

@@ -81,7 +81,7 @@ impl Policy {
     }
 
     /// The app that a resource goes to. `marks` tells what the resource says under each of `watched`.
-    pub fn assign<'m>(
+    pub(crate) fn assign<'m>(
         &self,
         reach: &Reach,
         marks: &dyn Fn(&str) -> Mark<'m>,

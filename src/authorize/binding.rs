@@ -22,7 +22,7 @@ pub enum Effect {
 
 /// One entry of `bindings:`.
 #[derive(Debug)]
-pub struct Binding {
+pub(crate) struct Binding {
     pub name: Arc<str>,
     pub effect: Effect,
     /// As in the file, for the trace; decisions find them through the index.
@@ -32,7 +32,7 @@ pub struct Binding {
     /// Of them, those named letter by letter.
     pub full: PermissionSet,
     /// Sensitive ones that an allow's wildcard matches and does not give.
-    pub withheld: PermissionSet,
+    pub(crate) withheld: PermissionSet,
     pub places: Places,
     pub window: Window,
     pub unknown_services: UnknownServices,
@@ -43,7 +43,7 @@ pub struct Binding {
 impl Binding {
     /// Whether one of this binding's subjects speaks of the caller. `any: true` gives nothing to a client token, which is
     /// worth what the binding says that it was issued for; what it takes away, it takes from client tokens as well.
-    pub fn reaches(&self, subject: &Subject, facts: &Facts) -> bool {
+    pub(crate) fn reaches(&self, subject: &Subject, facts: &Facts) -> bool {
         let beyond_its_own =
             subject.any && self.effect == Effect::Allow && facts.method == Method::ClientToken;
         !beyond_its_own && subject.matches(facts)
@@ -52,7 +52,7 @@ impl Binding {
 
 /// Where an export goes that names no app and whose service no app owns.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownServices {
+pub(crate) enum UnknownServices {
     /// To the only app that the caller may write to.
     OnlyApp,
     /// To this one.
@@ -63,11 +63,11 @@ pub enum UnknownServices {
 
 /// The nodes that a binding reaches: those named and all beneath.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Places(Vec<Range<u32>>);
+pub(crate) struct Places(Vec<Range<u32>>);
 
 impl Places {
     /// Joins subtrees, which nest or are disjoint.
-    pub fn new(mut intervals: Vec<Range<u32>>) -> Self {
+    pub(crate) fn new(mut intervals: Vec<Range<u32>>) -> Self {
         intervals.sort_by_key(|interval| (interval.start, std::cmp::Reverse(interval.end)));
         let mut joined: Vec<Range<u32>> = Vec::with_capacity(intervals.len());
         for interval in intervals {
@@ -78,7 +78,7 @@ impl Places {
         Places(joined)
     }
 
-    pub fn contains(&self, node: NodeId) -> bool {
+    pub(crate) fn contains(&self, node: NodeId) -> bool {
         let after = self
             .0
             .partition_point(|interval| interval.start <= node.number());
@@ -88,20 +88,20 @@ impl Places {
             .is_some_and(|found| found.contains(&node.number()))
     }
 
-    pub fn intervals(&self) -> &[Range<u32>] {
+    pub(crate) fn intervals(&self) -> &[Range<u32>] {
         &self.0
     }
 }
 
 /// When a binding counts: from `from` on, and until just before `until`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Window {
+pub(crate) struct Window {
     pub from: Option<UnixMillis>,
     pub until: Option<UnixMillis>,
 }
 
 impl Window {
-    pub fn contains(&self, now: UnixMillis) -> bool {
+    pub(crate) fn contains(&self, now: UnixMillis) -> bool {
         self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
     }
 }

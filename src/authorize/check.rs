@@ -73,7 +73,7 @@ pub(super) struct Checker<'a> {
 pub(super) struct Finding<'a>(Option<&'a mut Diagnostic>);
 
 impl Finding<'_> {
-    pub fn hint(self, hint: impl Into<String>) {
+    pub(crate) fn hint(self, hint: impl Into<String>) {
         if let Some(found) = self.0 {
             found.hint = Some(hint.into());
         }
@@ -115,7 +115,7 @@ impl Policy {
 }
 
 impl Checker<'_> {
-    pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
+    pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
         self.found.push(Diagnostic::error(
             self.file,
             at.line(),
@@ -125,7 +125,11 @@ impl Checker<'_> {
         Finding(self.found.last_mut())
     }
 
-    pub fn warning<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) -> Finding<'_> {
+    pub(crate) fn warning<T>(
+        &mut self,
+        at: &Spanned<T>,
+        message: impl Into<String>,
+    ) -> Finding<'_> {
         self.found.push(Diagnostic::warning(
             self.file,
             at.line(),
@@ -136,7 +140,7 @@ impl Checker<'_> {
     }
 
     /// How many errors there are so far.
-    pub fn errors(&self) -> usize {
+    pub(crate) fn errors(&self) -> usize {
         self.found.iter().filter(|found| found.is_error()).count()
     }
 

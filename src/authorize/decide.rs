@@ -232,7 +232,7 @@ impl Policy {
 
     /// The projects at whose homes the caller holds an operation's permission, in the tree's order: what an answer to
     /// an organization-wide operation may speak of.
-    pub fn projects_held(
+    pub(crate) fn projects_held(
         &self,
         facts: &Facts,
         operation: OperationId,
@@ -243,7 +243,7 @@ impl Policy {
     }
 
     /// Whether a caller holds an operation's permission at a project's home, wherever the operation itself is decided.
-    pub fn holds_at(
+    pub(crate) fn holds_at(
         &self,
         facts: &Facts,
         operation: OperationId,

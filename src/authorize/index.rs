@@ -13,14 +13,14 @@ use crate::identify::{ClaimPath, Facts, Method};
 
 /// A subject and the number of the binding that it belongs to.
 #[derive(Debug)]
-pub struct IndexEntry {
+pub(crate) struct IndexEntry {
     pub binding: u32,
     pub subject: Subject,
 }
 
 /// All subjects of a policy.
 #[derive(Debug, Default)]
-pub struct SubjectIndex {
+pub(crate) struct SubjectIndex {
     any: Vec<IndexEntry>,
     certificates: FiledSubjects,
     client_tokens: FiledSubjects,
@@ -44,7 +44,7 @@ struct FiledSubjects {
 }
 
 impl SubjectIndex {
-    pub fn build(entries: Vec<IndexEntry>) -> Self {
+    pub(crate) fn build(entries: Vec<IndexEntry>) -> Self {
         let mut index = SubjectIndex::default();
         for entry in entries {
             if entry.subject.any {
@@ -68,7 +68,7 @@ impl SubjectIndex {
     }
 
     /// Hands every entry that may match to `visit`; an entry may come more than once.
-    pub fn candidates<'a>(&'a self, facts: &Facts, mut visit: impl FnMut(&'a IndexEntry)) {
+    pub(crate) fn candidates<'a>(&'a self, facts: &Facts, mut visit: impl FnMut(&'a IndexEntry)) {
         self.any.iter().for_each(&mut visit);
         let fields = match facts.method {
             Method::Mtls => Some(&self.certificates),

@@ -7,41 +7,41 @@
 use crate::profiles::{PermissionId, Profile};
 
 /// How many permissions a profile may have.
-pub const PERMISSION_LIMIT: usize = 256;
+pub(crate) const PERMISSION_LIMIT: usize = 256;
 
 /// Some of a profile's permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct PermissionSet([u64; PERMISSION_LIMIT / 64]);
+pub(crate) struct PermissionSet([u64; PERMISSION_LIMIT / 64]);
 
 impl PermissionSet {
-    pub fn insert(&mut self, id: PermissionId) {
+    pub(crate) fn insert(&mut self, id: PermissionId) {
         if let Some(word) = self.0.get_mut(usize::from(id.0) / 64) {
             *word |= 1 << (id.0 % 64);
         }
     }
 
-    pub fn contains(&self, id: PermissionId) -> bool {
+    pub(crate) fn contains(&self, id: PermissionId) -> bool {
         self.0
             .get(usize::from(id.0) / 64)
             .is_some_and(|word| word >> (id.0 % 64) & 1 == 1)
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.0.iter().all(|word| *word == 0)
     }
 
     #[must_use]
-    pub fn union(self, other: Self) -> Self {
+    pub(crate) fn union(self, other: Self) -> Self {
         self.each(other, |one, other| one | other)
     }
 
     #[must_use]
-    pub fn intersection(self, other: Self) -> Self {
+    pub(crate) fn intersection(self, other: Self) -> Self {
         self.each(other, |one, other| one & other)
     }
 
     #[must_use]
-    pub fn without(self, other: Self) -> Self {
+    pub(crate) fn without(self, other: Self) -> Self {
         self.each(other, |one, other| one & !other)
     }
 
@@ -55,19 +55,19 @@ impl PermissionSet {
 
 /// What one written permission stands for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Expansion {
+pub(crate) struct Expansion {
     /// Matched without touching a sensitive one by wildcard.
     pub plain: PermissionSet,
     /// Named letter by letter.
     pub full: PermissionSet,
     /// Sensitive ones that a wildcard matches.
-    pub withheld: PermissionSet,
+    pub(crate) withheld: PermissionSet,
 }
 
 impl Expansion {
     /// Expands `ingest.traces`, `ingest.*` or `query.*.read`: words parted by dots, each literal or `*` for exactly one
     /// word. `None`: it stands for nothing.
-    pub fn of(pattern: &str, profile: &Profile) -> Option<Expansion> {
+    pub(crate) fn of(pattern: &str, profile: &Profile) -> Option<Expansion> {
         let mut expansion = Expansion::default();
         if let Some(id) = profile.permission(pattern) {
             expansion.plain.insert(id);
@@ -93,7 +93,7 @@ impl Expansion {
     }
 
     #[must_use]
-    pub fn union(self, other: Self) -> Self {
+    pub(crate) fn union(self, other: Self) -> Self {
         Expansion {
             plain: self.plain.union(other.plain),
             full: self.full.union(other.full),

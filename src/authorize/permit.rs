@@ -65,7 +65,7 @@ impl Permit {
     }
 
     /// Whether one of the bindings names the permission letter by letter.
-    pub fn named_in_full(&self) -> bool {
+    pub(crate) fn named_in_full(&self) -> bool {
         self.named_in_full
     }
 }

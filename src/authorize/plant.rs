@@ -43,14 +43,14 @@ pub(super) struct Planted {
 
 impl Planted {
     /// The tree, once; the places stay.
-    pub fn tree(&mut self) -> Tree {
+    pub(crate) fn tree(&mut self) -> Tree {
         std::mem::take(&mut self.planting).finish()
     }
 }
 
 impl Checker<'_> {
     /// Plants apps and all beneath them.
-    pub fn apps(&mut self, apps: &Entries<RawApp>, planted: &mut Planted) {
+    pub(crate) fn apps(&mut self, apps: &Entries<RawApp>, planted: &mut Planted) {
         for (segment, app) in apps {
             let node = match planted.planting.enter(&segment.value) {
                 Ok(node) => node,
@@ -214,7 +214,7 @@ impl Checker<'_> {
     }
 
     /// A quota of an app or of a binding. `None`: it was reported.
-    pub fn quota(&mut self, raw: &Spanned<RawQuota>) -> Option<Quota> {
+    pub(crate) fn quota(&mut self, raw: &Spanned<RawQuota>) -> Option<Quota> {
         let before = self.errors();
         let RawQuota {
             items_per_second,
@@ -267,7 +267,7 @@ impl Checker<'_> {
     }
 
     /// Reports apps that could claim the same resource, neither being more specific.
-    pub fn rivals(&mut self, tree: &Tree, planted: &Planted) {
+    pub(crate) fn rivals(&mut self, tree: &Tree, planted: &Planted) {
         for (before, after) in rivals(tree) {
             let (Some(one), Some(other)) = (planted.place(before), planted.place(after)) else {
                 continue;

@@ -20,7 +20,7 @@ pub(super) struct Quotas {
 }
 
 impl Quotas {
-    pub fn of(tree: &Tree, bindings: &[Binding]) -> Self {
+    pub(crate) fn of(tree: &Tree, bindings: &[Binding]) -> Self {
         let app = |(id, node): (NodeId, &crate::apps::Node)| {
             Some((id, (format!("app:{}", node.path).into(), node.quota?)))
         };
@@ -60,7 +60,7 @@ impl Policy {
 
     /// The quotas that every part of an export within this reach is held to, whichever app it belongs to. If one of them
     /// is used up, the export can be refused before its body is read.
-    pub fn quotas_in_any_case(&self, reach: &Reach) -> Vec<(Arc<str>, Quota)> {
+    pub(crate) fn quotas_in_any_case(&self, reach: &Reach) -> Vec<(Arc<str>, Quota)> {
         if let Some(node) = reach.named() {
             return self.quotas(node, &self.names(&self.allowing(reach, node)));
         }

@@ -64,7 +64,7 @@ pub(super) struct RawApp {
     pub alerts: Option<RawAppAlerts>,
     /// The file with this subtree's own policy.
     #[serde(default)]
-    pub delegate: Option<Spanned<String>>,
+    pub(crate) delegate: Option<Spanned<String>>,
     /// The apps beneath, by name.
     #[serde(default)]
     pub apps: Entries<RawApp>,

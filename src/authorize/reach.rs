@@ -19,7 +19,7 @@ use crate::reason::Reason;
 
 /// A power: this caller may write this signal to some apps of this policy.
 #[derive(Debug)]
-pub struct Reach {
+pub(crate) struct Reach {
     /// Which policy it is of.
     policy: Arc<str>,
     operation: OperationId,
@@ -33,12 +33,13 @@ pub struct Reach {
 }
 
 impl Reach {
-    pub fn operation(&self) -> OperationId {
+    #[cfg(test)]
+    pub(crate) fn operation(&self) -> OperationId {
         self.operation
     }
 
     /// The app that the call named.
-    pub fn named(&self) -> Option<NodeId> {
+    pub(crate) fn named(&self) -> Option<NodeId> {
         self.named
     }
 
@@ -54,7 +55,7 @@ impl Reach {
 impl Policy {
     /// Decides on an export's head: where the caller may write this signal now. A call that names an app is denied here if
     /// it may not be written to, any other if nothing may.
-    pub fn reach(
+    pub(crate) fn reach(
         &self,
         identity: &Identity,
         call: &Call,
@@ -119,7 +120,7 @@ impl Policy {
     }
 
     /// The permit for the parts of an export that were assigned to this app.
-    pub fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
+    pub(crate) fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
         if !self.made(reach) {
             return Err(Denial {
                 reason: Reason::EvaluationError,

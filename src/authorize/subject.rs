@@ -14,7 +14,7 @@ use crate::identify::{CertificateFacts, ClaimPath, Facts, Method};
 
 /// What `issuer:` may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum IssuerName {
+pub(crate) enum IssuerName {
     /// The literal `mtls`: a client certificate decided, of whichever authority.
     Mtls,
     /// One of the configured authorities: a client certificate decided that it vouches for.
@@ -27,7 +27,7 @@ pub enum IssuerName {
 
 /// What a claim must say.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum ClaimValue {
+pub(crate) enum ClaimValue {
     /// This.
     Is(String),
     /// Something like this; segments parted by `/`.
@@ -36,7 +36,7 @@ pub enum ClaimValue {
 
 /// One entry of `subjects:`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Subject {
+pub(crate) struct Subject {
     /// `any: true`, alone.
     pub any: bool,
     pub issuer: Option<IssuerName>,
@@ -53,7 +53,7 @@ pub struct Subject {
 
 impl Subject {
     /// Whether everything that is named here holds of the caller.
-    pub fn matches(&self, facts: &Facts) -> bool {
+    pub(crate) fn matches(&self, facts: &Facts) -> bool {
         if self.any {
             return true;
         }

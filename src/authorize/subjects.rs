@@ -27,7 +27,7 @@ const CI_SUBJECTS: [(&str, &str); 2] = [
 
 impl Checker<'_> {
     /// Checks one subject. `None`: it was reported.
-    pub fn subject(&mut self, raw: &Spanned<RawSubject>) -> Option<Subject> {
+    pub(crate) fn subject(&mut self, raw: &Spanned<RawSubject>) -> Option<Subject> {
         let before = self.errors();
         let RawSubject {
             any,
@@ -346,7 +346,7 @@ impl Checker<'_> {
     }
 
     /// A pattern whose segments are parted by `separator`.
-    pub fn glob(&mut self, pattern: &Spanned<String>, separator: char) -> Option<Glob> {
+    pub(crate) fn glob(&mut self, pattern: &Spanned<String>, separator: char) -> Option<Glob> {
         match Glob::parse(&pattern.value, separator) {
             Ok(glob) => Some(glob),
             Err(fault) => {

@@ -37,7 +37,7 @@ pub struct Verdict {
     /// For the list of projects: those that the caller may see, in the tree's order.
     pub visible_projects: Vec<Arc<str>>,
     /// Whether an allowing binding names the permission letter by letter.
-    pub named_in_full: bool,
+    pub(crate) named_in_full: bool,
     /// Every binding that speaks of the caller; filled by `evaluate` only.
     pub trace: Vec<Considered>,
 }
@@ -52,7 +52,7 @@ pub struct Considered {
     /// Whether it holds the permission.
     pub permission: bool,
     /// Whether it would hold it, were the permission not sensitive.
-    pub withheld: bool,
+    pub(crate) withheld: bool,
     /// Whether it reaches the node decided on (any node, where none is).
     pub place: bool,
     /// Whether now lies in its time.

@@ -36,7 +36,7 @@ pub struct NodeView {
     /// As in `View`.
     pub project: Option<Arc<str>>,
     /// Whether the project has its home here.
-    pub is_home: bool,
+    pub(crate) is_home: bool,
     /// The people to ask; only where the caller may do something.
     pub owners: Vec<String>,
     /// What the caller may do here, sorted; empty where the node only leads to others.
@@ -46,14 +46,14 @@ pub struct NodeView {
 /// One permission that a caller holds, and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Grant {
-    pub permission: String,
+    pub(crate) permission: String,
     /// The allowing bindings, in the policy's order.
-    pub bindings: Vec<Arc<str>>,
+    pub(crate) bindings: Vec<Arc<str>>,
 }
 
 impl NodeView {
     /// Whether the caller holds a permission of this form here: `ingest.*`, `query.streams.read`; a word is literal or `*`.
-    pub fn holds(&self, pattern: &str) -> bool {
+    pub(crate) fn holds(&self, pattern: &str) -> bool {
         self.grants
             .iter()
             .any(|grant| fits(pattern, &grant.permission))

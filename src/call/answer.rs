@@ -25,7 +25,10 @@ const SMALL_ANSWER_BYTES: usize = 16 << 10;
 const SMALL_ANSWER_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers with a refusal.
-pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Result<(), BrokenOff> {
+pub(crate) async fn refuse(
+    exchange: &mut Exchange<'_>,
+    refusal: &Refusal,
+) -> Result<(), BrokenOff> {
     let now = Some(exchange.shared().clock.now());
     let state = &mut *exchange.state;
     let particulars = Particulars {
@@ -49,12 +52,15 @@ pub async fn refuse(exchange: &mut Exchange<'_>, refusal: &Refusal) -> Result<()
 }
 
 /// Answers with a page of the gateway's own.
-pub async fn own(exchange: &mut Exchange<'_>, page: serde_json::Value) -> Result<(), BrokenOff> {
+pub(crate) async fn own(
+    exchange: &mut Exchange<'_>,
+    page: serde_json::Value,
+) -> Result<(), BrokenOff> {
     document(exchange, StatusCode::OK, page.to_string().into()).await
 }
 
 /// Answers with a JSON document.
-pub async fn document(
+pub(crate) async fn document(
     exchange: &mut Exchange<'_>,
     status: StatusCode,
     document: Bytes,
@@ -75,7 +81,7 @@ pub async fn document(
 }
 
 /// Answers a browser: a page, a file, or where to go next.
-pub async fn page(
+pub(crate) async fn page(
     exchange: &mut Exchange<'_>,
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -101,7 +107,7 @@ fn looked_through(exchange: &Exchange<'_>, document: Bytes) -> Bytes {
 }
 
 /// Answers with a gRPC status alone: trailers-only.
-pub async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
+pub(crate) async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
     let status = (
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(u16::from(code)),
@@ -114,7 +120,7 @@ pub async fn grpc_status(exchange: &mut Exchange<'_>, code: u8) -> Result<(), Br
 }
 
 /// A gRPC answer that is a head alone.
-pub async fn trailers_only(
+pub(crate) async fn trailers_only(
     exchange: &mut Exchange<'_>,
     status: StatusCode,
     headers: impl IntoIterator<Item = (HeaderName, HeaderValue)>,
@@ -124,7 +130,7 @@ pub async fn trailers_only(
 }
 
 /// A gRPC answer whose messages are all here, framed.
-pub async fn grpc(
+pub(crate) async fn grpc(
     exchange: &mut Exchange<'_>,
     (status, content_type): (StatusCode, Option<HeaderValue>),
     body: Bytes,
@@ -143,7 +149,7 @@ pub async fn grpc(
 }
 
 /// Begins a gRPC answer of ours, messages of which follow.
-pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Result<(), BrokenOff> {
+pub(crate) async fn grpc_begin(exchange: &mut Exchange<'_>) -> Result<(), BrokenOff> {
     let head = head(
         exchange,
         StatusCode::OK,
@@ -155,13 +161,16 @@ pub async fn grpc_begin(exchange: &mut Exchange<'_>) -> Result<(), BrokenOff> {
     exchange.begin(SMALL_ANSWER_TIMEOUT, head).await
 }
 
-pub async fn grpc_message(exchange: &mut Exchange<'_>, message: Vec<u8>) -> Result<(), BrokenOff> {
+pub(crate) async fn grpc_message(
+    exchange: &mut Exchange<'_>,
+    message: Vec<u8>,
+) -> Result<(), BrokenOff> {
     let framed: Bytes = otlp::frame(false, vec![message.into()]).concat().into();
     exchange.go_on(SMALL_ANSWER_TIMEOUT, framed).await
 }
 
 /// Ends a gRPC answer that was begun.
-pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
+pub(crate) async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Result<(), BrokenOff> {
     let trailers = HeaderMap::from_iter([(
         HeaderName::from_static("grpc-status"),
         HeaderValue::from(u16::from(code)),
@@ -170,7 +179,7 @@ pub async fn grpc_end(exchange: &mut Exchange<'_>, code: u8) -> Result<(), Broke
 }
 
 /// Answers a preflight: with these headers, and with nothing that lets a page read more.
-pub async fn preflight(
+pub(crate) async fn preflight(
     exchange: &mut Exchange<'_>,
     headers: Vec<(HeaderName, HeaderValue)>,
 ) -> Result<(), BrokenOff> {
@@ -214,7 +223,7 @@ fn head(
 }
 
 /// Answers with this head and body.
-pub async fn write(
+pub(crate) async fn write(
     exchange: &mut Exchange<'_>,
     status: StatusCode,
     headers: Vec<(HeaderName, HeaderValue)>,

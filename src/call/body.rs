@@ -23,7 +23,7 @@ use crate::state::work::{SMALL_BYTES, Work};
 use crate::transform::{self, Coding, CodingFault};
 
 /// A caller's body, held to its bounds as it comes.
-pub struct Flowing<'e, 'a> {
+pub(crate) struct Flowing<'e, 'a> {
     exchange: &'e mut Exchange<'a>,
     body: Option<Body>,
     framed: Framed,
@@ -32,7 +32,7 @@ pub struct Flowing<'e, 'a> {
 }
 
 impl<'e, 'a> Flowing<'e, 'a> {
-    pub fn new(exchange: &'e mut Exchange<'a>, pace: BodyPace) -> Self {
+    pub(crate) fn new(exchange: &'e mut Exchange<'a>, pace: BodyPace) -> Self {
         let (body, framed) = (exchange.arrival().body().cloned(), exchange.framed());
         Flowing {
             exchange,
@@ -83,7 +83,7 @@ impl Supply for Flowing<'_, '_> {
 /// Waits for what is done for a caller, and tells once if the caller goes meanwhile. Over HTTP/1.1 that is not seen: a caller
 /// may have ended its side and wait for the answer. `doing` is pinned by its owner: each place that a future is moved to
 /// would be room for one in every call.
-pub async fn telling<T>(
+pub(crate) async fn telling<T>(
     exchange: &mut Exchange<'_>,
     mut doing: Pin<&mut impl Future<Output = T>>,
     gone: &watch::Sender<bool>,
@@ -101,7 +101,7 @@ pub async fn telling<T>(
 
 /// Reads a whole body within size, time, rate and budget. Memory is taken as it comes, whatever is announced; what is
 /// announced and would not fit now is refused before a client that waits for our word sends it.
-pub async fn read_whole(
+pub(crate) async fn read_whole(
     exchange: &mut Exchange<'_>,
     protocol: Protocol,
     reservation: &mut Reservation,
@@ -111,7 +111,7 @@ pub async fn read_whole(
 }
 
 /// The same within other limits.
-pub async fn read_within(
+pub(crate) async fn read_within(
     exchange: &mut Exchange<'_>,
     protocol: Protocol,
     reservation: &mut Reservation,
@@ -137,7 +137,7 @@ pub async fn read_within(
 
 /// Reads the body of a query whole: JSON without its coding, or nothing. Another media type or a coding that is not
 /// undone here would be read by the backend as something else than was judged.
-pub async fn read_query(
+pub(crate) async fn read_query(
     exchange: &mut Exchange<'_>,
     mut work: Work,
     reservation: &mut Reservation,
@@ -163,14 +163,14 @@ pub async fn read_query(
     .await
 }
 
-pub fn client_closed() -> Refusal {
+pub(crate) fn client_closed() -> Refusal {
     Refusal::new(Reason::ClientClosed)
 }
 
-pub const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
+pub(crate) const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 
 /// The coding that the head declares, of those that we can undo.
-pub fn coding(headers: &HeaderMap, protocol: Protocol) -> Result<Coding, Refusal> {
+pub(crate) fn coding(headers: &HeaderMap, protocol: Protocol) -> Result<Coding, Refusal> {
     let named = match protocol {
         Protocol::Http => headers.get(header::CONTENT_ENCODING),
         Protocol::Grpc => headers.get(&GRPC_ENCODING),
@@ -186,7 +186,7 @@ pub fn coding(headers: &HeaderMap, protocol: Protocol) -> Result<Coding, Refusal
 }
 
 /// The message itself: out of its frame, decompressed.
-pub async fn message(
+pub(crate) async fn message(
     body: Bytes,
     protocol: Protocol,
     coding: Coding,

@@ -14,7 +14,7 @@ use crate::state::{Shared, Snapshot};
 
 /// One request, as it is read.
 #[derive(Clone)]
-pub struct RequestContext {
+pub(crate) struct RequestContext {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     arrival: Arrival,
@@ -24,7 +24,7 @@ pub struct RequestContext {
 
 impl RequestContext {
     /// Before its caller is known: memory is taken for its address.
-    pub fn new(
+    pub(crate) fn new(
         shared: &Arc<Shared>,
         snapshot: &Arc<Snapshot>,
         arrival: Arrival,
@@ -41,7 +41,7 @@ impl RequestContext {
     }
 
     /// The same of a proven caller: memory is taken for it.
-    pub fn proven(&self, facts: &Facts) -> Self {
+    pub(crate) fn proven(&self, facts: &Facts) -> Self {
         let account = self
             .account
             .proven((facts.method, &facts.issuer, &facts.subject));
@@ -51,25 +51,25 @@ impl RequestContext {
         }
     }
 
-    pub fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.shared
     }
 
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
-    pub fn arrival(&self) -> &Arrival {
+    pub(crate) fn arrival(&self) -> &Arrival {
         &self.arrival
     }
 
     /// The caller that memory is taken for: its address, and its identity once that is proven.
-    pub fn account(&self) -> &Account {
+    pub(crate) fn account(&self) -> &Account {
         &self.account
     }
 
     /// When the request's head had come.
-    pub fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> UnixMillis {
         self.began_at
     }
 }

@@ -48,7 +48,7 @@ fn listed<'a>(headers: &'a HeaderMap, settings: &CorsSettings) -> Option<&'a Hea
 }
 
 /// What the answer to this request carries for browsers.
-pub fn headers(request: &Parts, connection: &Connection) -> Vec<(HeaderName, HeaderValue)> {
+pub(crate) fn headers(request: &Parts, connection: &Connection) -> Vec<(HeaderName, HeaderValue)> {
     let Some(settings) = connection
         .listener
         .front
@@ -72,7 +72,7 @@ fn is_ours(path: &str) -> bool {
 }
 
 /// Whether a request is a preflight at a listener that answers some.
-pub fn is_preflight(request: &Parts, connection: &Connection) -> bool {
+pub(crate) fn is_preflight(request: &Parts, connection: &Connection) -> bool {
     connection.listener.front.cors.is_some()
         && request.method == Method::OPTIONS
         && request.headers.contains_key(header::ORIGIN)
@@ -83,7 +83,7 @@ pub fn is_preflight(request: &Parts, connection: &Connection) -> bool {
 }
 
 /// The answer to a preflight, and whether it allows what was asked.
-pub fn preflight(
+pub(crate) fn preflight(
     request: &Parts,
     snapshot: &Snapshot,
     connection: &Connection,

@@ -16,7 +16,7 @@ use crate::state::{Shared, Snapshot};
 use crate::vault::{Finds, Owner};
 
 /// Looks through one answer. Dropped, it raises the alarm for what it found.
-pub struct EchoGuard<'a> {
+pub(crate) struct EchoGuard<'a> {
     shared: &'a Shared,
     snapshot: &'a Snapshot,
     /// The present snapshot, if another took over since the call began: it may hold a newer token.
@@ -30,7 +30,7 @@ pub struct EchoGuard<'a> {
 }
 
 impl<'a> EchoGuard<'a> {
-    pub fn new(shared: &'a Shared, snapshot: &'a Snapshot, operation: &'a str) -> Self {
+    pub(crate) fn new(shared: &'a Shared, snapshot: &'a Snapshot, operation: &'a str) -> Self {
         let present = shared.snapshot.load_full();
         let present = (!std::ptr::eq(&*present, snapshot)).then_some(present);
         EchoGuard {
@@ -44,18 +44,18 @@ impl<'a> EchoGuard<'a> {
     }
 
     /// Lets the access tokens of this project pass.
-    pub fn showing(mut self, project: Option<&'a str>) -> Self {
+    pub(crate) fn showing(mut self, project: Option<&'a str>) -> Self {
         self.shown = project;
         self
     }
 
     /// A body without them, of the same length.
-    pub fn body(&mut self, body: Bytes) -> Bytes {
+    pub(crate) fn body(&mut self, body: Bytes) -> Bytes {
         self.blanked(&body).map_or(body, Bytes::from)
     }
 
     /// Leaves out the values that hold one.
-    pub fn headers(&mut self, headers: &mut HeaderMap) {
+    pub(crate) fn headers(&mut self, headers: &mut HeaderMap) {
         let holding =
             |value: &HeaderValue, guard: &mut Self| guard.blanked(value.as_bytes()).is_some();
         let names: Vec<HeaderName> = headers
@@ -67,13 +67,13 @@ impl<'a> EchoGuard<'a> {
     }
 
     /// The whole of an HTTP answer.
-    pub fn answer(&mut self, answer: &mut Answer) {
+    pub(crate) fn answer(&mut self, answer: &mut Answer) {
         self.headers(&mut answer.headers);
         answer.body = self.body(std::mem::take(&mut answer.body));
     }
 
     /// The whole of a gRPC answer.
-    pub fn grpc(&mut self, answer: &mut GrpcAnswer) {
+    pub(crate) fn grpc(&mut self, answer: &mut GrpcAnswer) {
         self.headers(&mut answer.headers);
         answer
             .trailers

@@ -26,20 +26,20 @@ use crate::view::Visitor;
 const NOT_TAKEN: &str = "an answer was not taken";
 
 /// Why an answer did not go out.
-pub type BrokenOff = Box<Error>;
+pub(crate) type BrokenOff = Box<Error>;
 
 /// An answer that cannot be written, by a fault of ours.
-pub fn defect(what: &'static str) -> BrokenOff {
+pub(crate) fn defect(what: &'static str) -> BrokenOff {
     Error::explain(ErrorType::InternalError, what)
 }
 
 /// An answer that did not go out to its end.
-pub fn broken(what: &'static str) -> BrokenOff {
+pub(crate) fn broken(what: &'static str) -> BrokenOff {
     Error::explain(ErrorType::WriteError, what)
 }
 
 /// What a call's answer needs besides its body, and what passed.
-pub struct AnswerState {
+pub(crate) struct AnswerState {
     pub request_id: String,
     pub dialect: Dialect,
     pub status: Option<u16>,
@@ -65,7 +65,7 @@ pub struct AnswerState {
 }
 
 impl AnswerState {
-    pub fn new(request_id: String) -> Self {
+    pub(crate) fn new(request_id: String) -> Self {
         AnswerState {
             request_id,
             dialect: Dialect::Own,
@@ -85,7 +85,7 @@ impl AnswerState {
     }
 
     /// The outcome that is known, now that it is told whether the caller was answered.
-    pub fn settled(&mut self, answered: Result<(), Refusal>) -> Outcome {
+    pub(crate) fn settled(&mut self, answered: Result<(), Refusal>) -> Outcome {
         Outcome {
             answered,
             ..self.known.take().unwrap_or_else(|| Outcome::of(Ok(())))
@@ -93,7 +93,7 @@ impl AnswerState {
     }
 
     /// Who looks at pages, and what goes with the answer to a session: it is kept from idling out.
-    pub fn looks(&mut self, identity: &Identity) {
+    pub(crate) fn looks(&mut self, identity: &Identity) {
         self.visitor = Some(visitor(identity));
         if let Some(session) = identity.session() {
             self.by_session = true;
@@ -103,18 +103,18 @@ impl AnswerState {
 }
 
 /// The head of an answer.
-pub struct ReplyHead {
+pub(crate) struct ReplyHead {
     pub status: StatusCode,
     pub fields: Vec<(HeaderName, HeaderValue)>,
 }
 
 impl ReplyHead {
-    pub fn add(&mut self, name: HeaderName, value: HeaderValue) {
+    pub(crate) fn add(&mut self, name: HeaderName, value: HeaderValue) {
         self.fields.push((name, value));
     }
 
     /// Adds a field that stands once, in place of any that others put there.
-    pub fn set(&mut self, name: HeaderName, value: HeaderValue) {
+    pub(crate) fn set(&mut self, name: HeaderName, value: HeaderValue) {
         self.fields.retain(|(other, _)| *other != name);
         self.add(name, value);
     }
@@ -129,14 +129,14 @@ impl ReplyHead {
 }
 
 /// What a request came by.
-pub enum Downstream<'a> {
+pub(crate) enum Downstream<'a> {
     Http1(&'a mut Http1Call),
     Http2(&'a mut pingora_proxy::Session),
 }
 
 impl Downstream<'_> {
     /// Whether an answer has begun.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         match self {
             Downstream::Http1(call) => call.has_begun(),
             Downstream::Http2(session) => session.response_written().is_some(),
@@ -144,7 +144,7 @@ impl Downstream<'_> {
     }
 
     /// The request's head.
-    pub fn head(&self) -> &request::Parts {
+    pub(crate) fn head(&self) -> &request::Parts {
         match self {
             Downstream::Http1(call) => call.head(),
             Downstream::Http2(session) => session.req_header(),
@@ -152,7 +152,7 @@ impl Downstream<'_> {
     }
 
     /// The connection takes no further request.
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         match self {
             Downstream::Http1(call) => call.close_after(),
             Downstream::Http2(session) => session.set_keepalive(None),
@@ -161,7 +161,7 @@ impl Downstream<'_> {
 }
 
 /// A request's head, its body as it comes, and the way back to its caller.
-pub struct Exchange<'a> {
+pub(crate) struct Exchange<'a> {
     session: Downstream<'a>,
     pub state: &'a mut AnswerState,
     context: &'a RequestContext,
@@ -169,7 +169,7 @@ pub struct Exchange<'a> {
 
 impl<'a> Exchange<'a> {
     /// `context`: as it is before the caller is known; answers need no more of it.
-    pub fn new(
+    pub(crate) fn new(
         session: Downstream<'a>,
         state: &'a mut AnswerState,
         context: &'a RequestContext,
@@ -181,57 +181,57 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    pub fn shared(&self) -> &'a Shared {
+    pub(crate) fn shared(&self) -> &'a Shared {
         self.context.shared()
     }
 
-    pub fn snapshot(&self) -> &'a Snapshot {
+    pub(crate) fn snapshot(&self) -> &'a Snapshot {
         self.context.snapshot()
     }
 
-    pub fn arrival(&self) -> &'a Arrival {
+    pub(crate) fn arrival(&self) -> &'a Arrival {
         self.context.arrival()
     }
 
     /// When the request's head had come.
-    pub fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> UnixMillis {
         self.context.now()
     }
 
     /// The request's head.
-    pub fn head(&self) -> &request::Parts {
+    pub(crate) fn head(&self) -> &request::Parts {
         self.session.head()
     }
 
-    pub fn headers(&self) -> &HeaderMap {
+    pub(crate) fn headers(&self) -> &HeaderMap {
         &self.session.head().headers
     }
 
-    pub fn is_http2(&self) -> bool {
+    pub(crate) fn is_http2(&self) -> bool {
         matches!(self.session, Downstream::Http2(_))
     }
 
-    pub fn is_head(&self) -> bool {
+    pub(crate) fn is_head(&self) -> bool {
         self.session.head().method == Method::HEAD
     }
 
     /// Whether some of the request's body was not read.
-    pub fn is_unread(&self) -> bool {
+    pub(crate) fn is_unread(&self) -> bool {
         self.arrival().body().is_some_and(|body| !body.is_whole())
     }
 
     /// Whether an answer has begun.
-    pub fn has_begun(&self) -> bool {
+    pub(crate) fn has_begun(&self) -> bool {
         self.session.has_begun()
     }
 
     /// The connection takes no further request.
-    pub fn close_after(&mut self) {
+    pub(crate) fn close_after(&mut self) {
         self.session.close_after();
     }
 
     /// Lets the body come, if the client waits for our word (RFC 9110 section 10.1.1).
-    pub fn allow_body(&self) {
+    pub(crate) fn allow_body(&self) {
         let connection = &self.arrival().connection;
         if !connection.http2 && self.headers().contains_key(header::EXPECT) {
             connection.allow_continue();
@@ -239,7 +239,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// How the body was announced.
-    pub fn framed(&self) -> Framed {
+    pub(crate) fn framed(&self) -> Framed {
         match self.arrival().body() {
             Some(body) => body.framed(),
             None => {
@@ -252,7 +252,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// The next piece of the body, as the framework has it.
-    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub(crate) async fn chunk(&mut self) -> Result<Option<Bytes>, Fault> {
         let Downstream::Http2(session) = &mut self.session else {
             return Err(Fault::BodyTruncated);
         };
@@ -262,7 +262,7 @@ impl<'a> Exchange<'a> {
 
     /// Ends when the caller has gone: a reset and a broken connection say the same. `None`: over HTTP/1.1 that is not
     /// seen, because a caller may have ended its side and wait for the answer.
-    pub fn gone(&mut self) -> Option<Idle<'_>> {
+    pub(crate) fn gone(&mut self) -> Option<Idle<'_>> {
         match &mut self.session {
             Downstream::Http1(_) => None,
             Downstream::Http2(session) => session.downstream_session.watch_h2_stream_close(),
@@ -270,7 +270,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Writes a whole answer. `body`: `None` where none comes, whatever the head says of it.
-    pub async fn put(
+    pub(crate) async fn put(
         &mut self,
         within: Duration,
         head: ReplyHead,
@@ -297,7 +297,7 @@ impl<'a> Exchange<'a> {
     }
 
     /// Writes a whole answer over HTTP/2 that ends with trailers.
-    pub async fn put_with_trailers(
+    pub(crate) async fn put_with_trailers(
         &mut self,
         within: Duration,
         head: ReplyHead,
@@ -313,19 +313,27 @@ impl<'a> Exchange<'a> {
     }
 
     /// Begins an answer over HTTP/2, more of which follows.
-    pub async fn begin(&mut self, within: Duration, head: ReplyHead) -> Result<(), BrokenOff> {
+    pub(crate) async fn begin(
+        &mut self,
+        within: Duration,
+        head: ReplyHead,
+    ) -> Result<(), BrokenOff> {
         let framed = HttpTask::Header(head.framed()?, false);
         self.put_frames(within, vec![framed]).await
     }
 
     /// Goes on with an answer over HTTP/2.
-    pub async fn go_on(&mut self, within: Duration, body: Bytes) -> Result<(), BrokenOff> {
+    pub(crate) async fn go_on(&mut self, within: Duration, body: Bytes) -> Result<(), BrokenOff> {
         self.put_frames(within, vec![HttpTask::Body(Some(body), false)])
             .await
     }
 
     /// Ends an answer over HTTP/2.
-    pub async fn end(&mut self, within: Duration, trailers: HeaderMap) -> Result<(), BrokenOff> {
+    pub(crate) async fn end(
+        &mut self,
+        within: Duration,
+        trailers: HeaderMap,
+    ) -> Result<(), BrokenOff> {
         self.put_frames(within, vec![HttpTask::Trailer(Some(Box::new(trailers)))])
             .await
     }

@@ -33,7 +33,7 @@ macro_rules! write_line {
 
 /// The one line that a call leaves in the log: what went well at `debug`, because the audit trail has it
 /// anyway and a line costs as much as the decision; what did not at `info`.
-pub fn log(record: &Record) {
+pub(crate) fn log(record: &Record) {
     if record.reason == Reason::Ok {
         if tracing::enabled!(tracing::Level::DEBUG) {
             write_line!(DEBUG, record);
@@ -44,7 +44,7 @@ pub fn log(record: &Record) {
 }
 
 /// The line of what was refused before a request existed.
-pub fn log_event(record: &Record) {
+pub(crate) fn log_event(record: &Record) {
     tracing::info!(
         listener = record.listener,
         reason = record.reason.code(),

@@ -11,7 +11,7 @@ use crate::respond::Refusal;
 
 /// What a request came to.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct Outcome {
     /// Whether its caller has the answer; a refusal is still to be answered.
     pub answered: Result<(), Refusal>,
     /// The last status that the backend said, also if it came to nothing.
@@ -27,7 +27,7 @@ pub struct Outcome {
 
 /// What became of one part.
 #[derive(Clone, Copy, Debug)]
-pub struct PartEnd {
+pub(crate) struct PartEnd {
     /// Its place among the parts that were told before.
     pub place: usize,
     pub items: Items,
@@ -37,7 +37,7 @@ pub struct PartEnd {
 
 impl Outcome {
     /// Nothing but whether it was answered.
-    pub fn of(answered: Result<(), Refusal>) -> Self {
+    pub(crate) fn of(answered: Result<(), Refusal>) -> Self {
         Outcome {
             answered,
             upstream_status: None,
@@ -49,7 +49,7 @@ impl Outcome {
     }
 
     /// The backend's last status.
-    pub fn with_status(self, upstream_status: Option<u16>) -> Self {
+    pub(crate) fn with_status(self, upstream_status: Option<u16>) -> Self {
         Outcome {
             upstream_status,
             ..self

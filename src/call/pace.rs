@@ -12,7 +12,7 @@ use crate::limits::Limits;
 
 /// The bounds of one body.
 #[derive(Debug)]
-pub struct BodyPace {
+pub(crate) struct BodyPace {
     /// For how long its sender was waited for, but for the wait that lasts.
     waited: Duration,
     seen_bytes: u64,
@@ -38,7 +38,7 @@ struct GrpcFrame {
 }
 
 impl BodyPace {
-    pub fn new(limits: &Limits, protocol: Protocol) -> Self {
+    pub(crate) fn new(limits: &Limits, protocol: Protocol) -> Self {
         BodyPace {
             waited: Duration::ZERO,
             seen_bytes: 0,
@@ -52,12 +52,12 @@ impl BodyPace {
         }
     }
 
-    pub fn seen_bytes(&self) -> u64 {
+    pub(crate) fn seen_bytes(&self) -> u64 {
         self.seen_bytes
     }
 
     /// Begins to wait for the next chunk.
-    pub fn wait(&mut self) -> Waiting<'_> {
+    pub(crate) fn wait(&mut self) -> Waiting<'_> {
         Waiting {
             pace: self,
             since: Instant::now(),
@@ -65,7 +65,7 @@ impl BodyPace {
     }
 
     /// Takes the next chunk into account.
-    pub fn chunk(&mut self, chunk: &[u8], end: bool) -> Result<(), Fault> {
+    pub(crate) fn chunk(&mut self, chunk: &[u8], end: bool) -> Result<(), Fault> {
         self.seen_bytes += chunk.len() as u64;
         if self.seen_bytes > self.limit_bytes {
             return Err(Fault::BodyTooLarge);
@@ -90,14 +90,14 @@ impl BodyPace {
 
 /// A wait for the sender of a body. Dropped, it counts for as long as it was.
 #[derive(Debug)]
-pub struct Waiting<'a> {
+pub(crate) struct Waiting<'a> {
     pace: &'a mut BodyPace,
     since: Instant,
 }
 
 impl Waiting<'_> {
     /// When it is over.
-    pub fn deadline(&self) -> Instant {
+    pub(crate) fn deadline(&self) -> Instant {
         self.since
             + self
                 .pace

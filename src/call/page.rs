@@ -17,7 +17,7 @@ const STRICT_TRANSPORT: &str = "max-age=31536000";
 
 /// Whether browsers keep and send our cookies to this origin, and none on the way can read them: TLS, or this machine
 /// itself (Secure Contexts section 3.1). `origin`: scheme and authority.
-pub fn is_private(origin: &str) -> bool {
+pub(crate) fn is_private(origin: &str) -> bool {
     origin.starts_with("https://") || is_loopback(origin)
 }
 
@@ -38,13 +38,13 @@ fn is_loopback(origin: &str) -> bool {
 }
 
 /// Whether people can log in where this call came in.
-pub fn can_log_in(exchange: &Exchange<'_>) -> bool {
+pub(crate) fn can_log_in(exchange: &Exchange<'_>) -> bool {
     exchange.snapshot().identifier.login().is_some()
         && exchange.state.origin.as_deref().is_some_and(is_private)
 }
 
 /// What every page has, for this call.
-pub fn frame(exchange: &Exchange<'_>) -> Frame {
+pub(crate) fn frame(exchange: &Exchange<'_>) -> Frame {
     Frame {
         organization: exchange.snapshot().organization.clone(),
         visitor: exchange.state.visitor.clone(),
@@ -55,7 +55,7 @@ pub fn frame(exchange: &Exchange<'_>) -> Frame {
 }
 
 /// The headers of every answer to a browser.
-pub fn headers(exchange: &Exchange<'_>) -> Vec<(HeaderName, HeaderValue)> {
+pub(crate) fn headers(exchange: &Exchange<'_>) -> Vec<(HeaderName, HeaderValue)> {
     let mut headers: Vec<(HeaderName, HeaderValue)> = Vec::with_capacity(16);
     let site = exchange.snapshot().site.headers().iter();
     headers.extend(site.map(|(name, value)| {
@@ -93,7 +93,7 @@ pub fn headers(exchange: &Exchange<'_>) -> Vec<(HeaderName, HeaderValue)> {
 }
 
 /// Turns a refusal that is ready to be sent into a page.
-pub fn dress(exchange: &Exchange<'_>, refusal: &Refusal, rendered: &mut Rendered) {
+pub(crate) fn dress(exchange: &Exchange<'_>, refusal: &Refusal, rendered: &mut Rendered) {
     let view = FaultView {
         status: rendered.status.as_u16(),
         words: words(refusal.class).to_owned(),

@@ -54,13 +54,13 @@ impl Asked {
 }
 
 /// A request in flight. Dropped, it leaves its record.
-pub struct InFlight {
+pub(crate) struct InFlight {
     pub answer: AnswerState,
     pub record: RecordBuilder,
 }
 
 impl InFlight {
-    pub fn new(shared: &Arc<Shared>) -> Self {
+    pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
         InFlight {
             answer: AnswerState::new(shared.request_id()),
@@ -69,7 +69,7 @@ impl InFlight {
     }
 
     /// Leaves the record, once.
-    pub fn end(&mut self) {
+    pub(crate) fn end(&mut self) {
         self.record.end(&mut self.answer);
     }
 }
@@ -83,7 +83,7 @@ impl Drop for InFlight {
 }
 
 /// What is found out about one request.
-pub struct RecordBuilder {
+pub(crate) struct RecordBuilder {
     shared: Arc<Shared>,
     snapshot: Arc<Snapshot>,
     began: Instant,
@@ -145,41 +145,41 @@ impl RecordBuilder {
     }
 
     /// The snapshot that the request is judged by.
-    pub fn snapshot(&self) -> &Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> &Arc<Snapshot> {
         &self.snapshot
     }
 
     /// When the request's head had come.
-    pub fn now(&self) -> UnixMillis {
+    pub(crate) fn now(&self) -> UnixMillis {
         self.began_at
     }
 
     /// Where the request came in.
-    pub fn arrived(&mut self, arrival: Arrival) {
+    pub(crate) fn arrived(&mut self, arrival: Arrival) {
         self.arrival = Some(arrival);
     }
 
     /// From here on, the request leaves a record.
-    pub fn begin(&mut self) {
+    pub(crate) fn begin(&mut self) {
         self.begun = true;
     }
 
-    pub fn arrival(&self) -> Option<&Arrival> {
+    pub(crate) fn arrival(&self) -> Option<&Arrival> {
         self.arrival.as_ref()
     }
 
-    pub fn arrival_mut(&mut self) -> Option<&mut Arrival> {
+    pub(crate) fn arrival_mut(&mut self) -> Option<&mut Arrival> {
         self.arrival.as_mut()
     }
 
     /// A head that nothing but its method and path is known of.
-    pub fn broken(&mut self, method: String, path: String) {
+    pub(crate) fn broken(&mut self, method: String, path: String) {
         self.broken_method = method;
         self.path = path;
     }
 
     /// What is asked.
-    pub fn call(&mut self, call: &Call) {
+    pub(crate) fn call(&mut self, call: &Call) {
         self.method = Some(call.method.clone());
         self.path.clone_from(&call.path);
         let operation = match &call.kind {
@@ -232,16 +232,16 @@ impl RecordBuilder {
         app.filter(|app| policy.tree().find(app).is_some()).cloned()
     }
 
-    pub fn operation(&mut self, name: &str) {
+    pub(crate) fn operation(&mut self, name: &str) {
         self.operation = Some(name.to_owned());
     }
 
-    pub fn slot(&mut self, slot: Option<Slot>) {
+    pub(crate) fn slot(&mut self, slot: Option<Slot>) {
         self.slot = slot;
     }
 
     /// Who asks.
-    pub fn identity(&mut self, facts: &Facts) {
+    pub(crate) fn identity(&mut self, facts: &Facts) {
         self.caller = Some(Caller::of(facts));
         self.who = Some(Who {
             method: facts.method.name(),
@@ -259,7 +259,7 @@ impl RecordBuilder {
     }
 
     /// Who has just logged in.
-    pub fn login(&mut self, finished: &Finished) {
+    pub(crate) fn login(&mut self, finished: &Finished) {
         let (issuer, subject) = (
             finished.issuer.as_str().into(),
             finished.subject.as_str().into(),
@@ -274,7 +274,7 @@ impl RecordBuilder {
         });
     }
 
-    pub fn permit(&mut self, permit: &Permit) {
+    pub(crate) fn permit(&mut self, permit: &Permit) {
         self.app = Some(permit.app().to_string());
         self.project = permit.project().map(str::to_owned);
         self.bindings = permit.bindings().to_vec();
@@ -282,22 +282,22 @@ impl RecordBuilder {
     }
 
     /// What forbids it; gives the refusal that says so.
-    pub fn denied(&mut self, denial: &Denial) -> Refusal {
+    pub(crate) fn denied(&mut self, denial: &Denial) -> Refusal {
         self.bindings.clone_from(&denial.bindings);
         Refusal::from(denial)
     }
 
     /// The gateway's own pages and logins need no permit: they show the caller what is the caller's.
-    pub fn own(&mut self) {
+    pub(crate) fn own(&mut self) {
         self.permitted = true;
     }
 
-    pub fn upstream(&mut self, upstream: Upstream) {
+    pub(crate) fn upstream(&mut self, upstream: Upstream) {
         self.upstream = Some(upstream.name());
     }
 
     /// An export that was taken apart: its app is the one above all apps in it, its project the only one.
-    pub fn split(&mut self, split: &Split) {
+    pub(crate) fn split(&mut self, split: &Split) {
         let permits = || split.parts.iter().flat_map(Part::permits);
         let mut apps = permits().map(|permit| permit.app().clone());
         if let Some(first) = apps.next() {
@@ -333,7 +333,7 @@ impl RecordBuilder {
     }
 
     /// A question to a part of the tree, and the permits for its projects.
-    pub fn tree<'a>(&mut self, app: &AppPath, permits: impl Iterator<Item = &'a Permit>) {
+    pub(crate) fn tree<'a>(&mut self, app: &AppPath, permits: impl Iterator<Item = &'a Permit>) {
         self.permitted = true;
         self.upstream = Some(Upstream::Query.name());
         self.app = Some(app.to_string());
@@ -349,7 +349,7 @@ impl RecordBuilder {
     }
 
     /// A page for which the backend was asked.
-    pub fn asked(&mut self, asked: Asked) {
+    pub(crate) fn asked(&mut self, asked: Asked) {
         if !asked.parts.is_empty() {
             self.upstream = Some(Upstream::Query.name());
             (self.parts, self.bindings) = (asked.parts, asked.bindings);
@@ -357,7 +357,7 @@ impl RecordBuilder {
     }
 
     /// A webhook's message about an alert of this app: its secret is the grant.
-    pub fn alert(&mut self, app: &AppPath, project: Option<&str>) {
+    pub(crate) fn alert(&mut self, app: &AppPath, project: Option<&str>) {
         self.app = Some(app.to_string());
         self.project = project.map(str::to_owned);
         self.permitted = true;
@@ -373,32 +373,32 @@ impl RecordBuilder {
     }
 
     /// What the record should say besides the reason.
-    pub fn detail(&mut self, detail: String) {
+    pub(crate) fn detail(&mut self, detail: String) {
         self.detail = Some(detail);
     }
 
     /// How many items the backend has, and how many were refused, by it or by the gateway.
-    pub fn items(&mut self, accepted: u64, rejected: u64) {
+    pub(crate) fn items(&mut self, accepted: u64, rejected: u64) {
         self.items = Some(Items { accepted, rejected });
     }
 
     /// How many items of an export the backend has taken.
-    pub fn accepted_items(&self) -> u64 {
+    pub(crate) fn accepted_items(&self) -> u64 {
         self.items.map_or(0, |items| items.accepted)
     }
 
     /// Whether an app and a permit are known.
-    pub fn is_permitted(&self) -> bool {
+    pub(crate) fn is_permitted(&self) -> bool {
         self.permitted
     }
 
     /// Whether the body was understood.
-    pub fn is_read(&self) -> bool {
+    pub(crate) fn is_read(&self) -> bool {
         self.items.is_some()
     }
 
     /// What came of the request; gives on whether its caller was answered.
-    pub fn outcome(&mut self, outcome: Outcome) -> Result<(), Refusal> {
+    pub(crate) fn outcome(&mut self, outcome: Outcome) -> Result<(), Refusal> {
         let Outcome {
             answered,
             upstream_status,
@@ -423,17 +423,17 @@ impl RecordBuilder {
     }
 
     /// The request is refused, or what answers it says so.
-    pub fn refused(&mut self, refusal: Refusal) {
+    pub(crate) fn refused(&mut self, refusal: Refusal) {
         self.refusal = Some(refusal);
     }
 
     /// The same, if no refusal is known that came before.
-    pub fn refused_unless_known(&mut self, refusal: Refusal) {
+    pub(crate) fn refused_unless_known(&mut self, refusal: Refusal) {
         self.refusal.get_or_insert(refusal);
     }
 
     /// An export was refused, or failed, after its app was known.
-    pub fn count_failure(&self) {
+    pub(crate) fn count_failure(&self) {
         if let Some(app) = self.app.as_deref().and_then(AppPath::parse) {
             self.shared.live.failed(&app, self.shared.clock.now());
         }

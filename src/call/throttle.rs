@@ -18,7 +18,7 @@ use crate::respond::Refusal;
 use crate::transform::Split;
 
 /// Refuses an export whose quota is used up already, before its body is read.
-pub async fn look(context: &RequestContext, reach: &Reach) -> Result<(), Refusal> {
+pub(crate) async fn look(context: &RequestContext, reach: &Reach) -> Result<(), Refusal> {
     let quotas = context.snapshot().policy.quotas_in_any_case(reach);
     if quotas.is_empty() {
         return Ok(());
@@ -32,7 +32,7 @@ pub async fn look(context: &RequestContext, reach: &Reach) -> Result<(), Refusal
 }
 
 /// Takes what a split export costs, or refuses all of it.
-pub async fn take(
+pub(crate) async fn take(
     context: &RequestContext,
     export: &Export,
     bytes: u64,
@@ -61,7 +61,7 @@ pub async fn take(
 }
 
 /// Takes what a report of one app costs.
-pub async fn take_one(
+pub(crate) async fn take_one(
     context: &RequestContext,
     node: NodeId,
     bindings: &[Arc<str>],
@@ -133,11 +133,11 @@ fn over_quota(context: &RequestContext, over: &Over) -> Refusal {
 
 /// Who is counted.
 #[derive(Clone, Copy)]
-pub struct Throttle(Option<CallerKey>);
+pub(crate) struct Throttle(Option<CallerKey>);
 
 impl Throttle {
     /// A verified caller.
-    pub fn identity(context: &RequestContext, facts: &Facts) -> Self {
+    pub(crate) fn identity(context: &RequestContext, facts: &Facts) -> Self {
         let penalties = &context.shared().penalties;
         Throttle(
             context
@@ -149,13 +149,13 @@ impl Throttle {
     }
 
     /// A verified caller that need not wait.
-    pub fn admit(context: &RequestContext, facts: &Facts) -> Result<Self, Refusal> {
+    pub(crate) fn admit(context: &RequestContext, facts: &Facts) -> Result<Self, Refusal> {
         let throttle = Throttle::identity(context, facts);
         throttle.check(context).map(|()| throttle)
     }
 
     /// Refuses a caller that must still wait. Asked once for each attempt.
-    pub fn check(self, context: &RequestContext) -> Result<(), Refusal> {
+    pub(crate) fn check(self, context: &RequestContext) -> Result<(), Refusal> {
         match self.waits(context) {
             Some(seconds) => Err(Refusal::wait(Reason::Penalty, seconds)),
             None => Ok(()),
@@ -170,7 +170,7 @@ impl Throttle {
     }
 
     /// Counts how an attempt ended. Only the caller's own faults count, and not that it was told to wait.
-    pub fn settle<T>(self, context: &RequestContext, outcome: &Result<T, Refusal>) {
+    pub(crate) fn settle<T>(self, context: &RequestContext, outcome: &Result<T, Refusal>) {
         let Some(key) = self.0 else { return };
         match outcome {
             Ok(_) => context.shared().penalties.succeeded(key),
@@ -179,7 +179,7 @@ impl Throttle {
     }
 
     /// Counts a refusal.
-    pub fn count(self, context: &RequestContext, refusal: &Refusal) {
+    pub(crate) fn count(self, context: &RequestContext, refusal: &Refusal) {
         let is_theirs = matches!(refusal.reason.blame(), Blame::Backend | Blame::Connection);
         let is_told_to_wait = matches!(
             refusal.class,

@@ -8,7 +8,7 @@ use crate::identify::Identity;
 use crate::view::Visitor;
 
 /// Who looks, as shown to themselves.
-pub fn visitor(identity: &Identity) -> Visitor {
+pub(crate) fn visitor(identity: &Identity) -> Visitor {
     let facts = identity.facts();
     let session = identity.session();
     let claim = |name: &str| facts.claims.get(name).and_then(serde_json::Value::as_str);

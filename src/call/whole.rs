@@ -17,7 +17,7 @@ const BLOCK_BYTES: usize = 64 << 10;
 
 /// A body as far as it has come.
 #[derive(Debug)]
-pub struct WholeBody {
+pub(crate) struct WholeBody {
     pieces: Vec<Bytes>,
     /// Pieces that came after the last of `pieces`; it never grows beyond its capacity.
     block: Vec<u8>,
@@ -29,7 +29,7 @@ pub struct WholeBody {
 
 impl WholeBody {
     /// `expected_bytes`: as long as it becomes or may become. Nothing is taken for it yet.
-    pub fn new(expected_bytes: u64) -> Self {
+    pub(crate) fn new(expected_bytes: u64) -> Self {
         let expected_bytes = usize::try_from(expected_bytes).unwrap_or(usize::MAX);
         WholeBody {
             pieces: Vec::new(),
@@ -40,7 +40,11 @@ impl WholeBody {
         }
     }
 
-    pub fn add(&mut self, mut piece: Bytes, reservation: &mut Reservation) -> Result<(), Spent> {
+    pub(crate) fn add(
+        &mut self,
+        mut piece: Bytes,
+        reservation: &mut Reservation,
+    ) -> Result<(), Spent> {
         // A block is filled before another one is begun or a piece is kept behind it, so that none of it is wasted.
         let filled = (self.block.capacity() - self.block.len()).min(piece.len());
         let (length, came_bytes) = (piece.len() - filled, self.came_bytes.saturating_add(filled));
@@ -77,7 +81,7 @@ impl WholeBody {
 
     /// Joins the pieces. Until that is done they are there as well as what they are joined to, and both are counted: in one
     /// allocation the memory of the one is not that of the other, whatever is given back meanwhile.
-    pub fn finish(mut self, reservation: &mut Reservation) -> Result<Bytes, Spent> {
+    pub(crate) fn finish(mut self, reservation: &mut Reservation) -> Result<Bytes, Spent> {
         if self.pieces.len() == 1 && self.block.is_empty() {
             return Ok(self.pieces.pop().unwrap_or_default());
         }

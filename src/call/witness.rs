@@ -12,7 +12,7 @@ use crate::reason::Reason;
 use crate::state::Shared;
 
 /// Counts and records what happens before a request exists.
-pub fn witness(shared: &Arc<Shared>) -> Witness {
+pub(crate) fn witness(shared: &Arc<Shared>) -> Witness {
     let shared = Arc::downgrade(shared);
     Arc::new(move |listener, peer, event| {
         let Some(shared) = shared.upgrade() else {

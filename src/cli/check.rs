@@ -14,7 +14,7 @@ use crate::config::{WayOut, ways_out};
 use crate::document::{Diagnostic, Severity};
 
 /// `skip_files`: what the configuration names, but for the policy, is not read.
-pub fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
+pub(crate) fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
     let clock = Clock::system();
     let (findings, version, ways) = if skip_files {
         let loaded = load_alone(path, &clock);

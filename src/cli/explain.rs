@@ -36,7 +36,7 @@ struct Explanation {
     allowed: bool,
 }
 
-pub fn explain(arguments: &ExplainArguments) -> ExitCode {
+pub(crate) fn explain(arguments: &ExplainArguments) -> ExitCode {
     let clock = Clock::system();
     let loaded = load(&arguments.config.config, &clock);
     if loaded.has_errors() {

@@ -28,7 +28,7 @@ fn all<More: Subcommand>() -> clap::Command {
 }
 
 /// clap's template for the page.
-pub fn template<More: Subcommand>() -> String {
+pub(crate) fn template<More: Subcommand>() -> String {
     let all = all::<More>();
     let mut page = "{about-with-newline}\n{usage-heading} {usage}\n".to_owned();
     for (heading, names) in GROUPS {
@@ -56,7 +56,7 @@ pub fn template<More: Subcommand>() -> String {
 }
 
 /// What to type first.
-pub fn first_steps<More: Subcommand>() -> String {
+pub(crate) fn first_steps<More: Subcommand>() -> String {
     let check = "`lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml`.";
     match all::<More>().find_subcommand("demo") {
         Some(_) => format!("Start with `lightkeeper demo`, then {check}"),

@@ -151,7 +151,7 @@ pub struct ExplainArguments {
     pub config: ConfigArgument,
     /// A file with a token; it is verified as in a call.
     #[arg(long, value_name = "FILE", group = "evidence")]
-    pub token_file: Option<PathBuf>,
+    pub(crate) token_file: Option<PathBuf>,
     /// A claim set, as JSON or as a file with it; nothing is verified.
     #[arg(long, value_name = "JSON", group = "evidence")]
     pub claims: Option<String>,

@@ -23,11 +23,11 @@ pub struct Loaded {
     pub policy: Option<Arc<Policy>>,
     pub profile: Arc<Profile>,
     pub findings: Vec<Diagnostic>,
-    pub read_at: UnixMillis,
+    pub(crate) read_at: UnixMillis,
 }
 
 /// What `check` and `serve` know of a configuration before anything listens.
-pub struct Examined {
+pub(crate) struct Examined {
     /// Errors and warnings, in the order in which they are printed.
     pub findings: Vec<Diagnostic>,
     /// There exactly if no finding is an error.
@@ -35,7 +35,7 @@ pub struct Examined {
 }
 
 /// What a process needs to serve.
-pub struct Start {
+pub(crate) struct Start {
     pub plan: Settings,
     pub admin: SocketAddr,
     pub threads: usize,
@@ -45,7 +45,7 @@ pub struct Start {
 }
 
 /// Everything that can be wrong with a start, found as the start would find it. Must not run within a runtime.
-pub fn examine(path: &Path, clock: &Clock) -> Examined {
+pub(crate) fn examine(path: &Path, clock: &Clock) -> Examined {
     let faults = |faults: Vec<String>| {
         faults
             .into_iter()
@@ -100,7 +100,7 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
 
 /// The same without the files and variables that the configuration names, but for the policy: on a machine that does not have
 /// them.
-pub fn load_alone(path: &Path, clock: &Clock) -> Loaded {
+pub(crate) fn load_alone(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
     join(path, clock, read_at, config::load_alone(path))
 }
@@ -193,7 +193,7 @@ fn read_policy(
 }
 
 impl Loaded {
-    pub fn has_errors(&self) -> bool {
+    pub(crate) fn has_errors(&self) -> bool {
         self.findings.iter().any(Diagnostic::is_error)
     }
 

@@ -48,7 +48,7 @@ pub fn prepare_cryptography() -> Result<(), String> {
     Ok(())
 }
 
-pub fn serve(path: &Path) -> ExitCode {
+pub(crate) fn serve(path: &Path) -> ExitCode {
     match run(path) {
         Ok(()) => ExitCode::SUCCESS,
         Err(errors) => {

@@ -38,19 +38,19 @@ fn after_help() -> String {
 pub struct IssueArguments {
     /// Who will hold it, in records and metrics; each name once.
     #[arg(long, value_parser = parse_name)]
-    pub name: String,
+    pub(crate) name: String,
     /// The policy's binding that will speak of its holder.
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub binding: String,
+    pub(crate) binding: String,
     /// It is refused from then on, RFC 3339; default: when its line is deleted.
     #[arg(long, value_name = "TIME", value_parser = parse_until)]
-    pub until: Option<String>,
+    pub(crate) until: Option<String>,
     /// `json`: token and line in one object on standard output.
     #[arg(long, value_enum, default_value_t)]
-    pub output: Output,
+    pub(crate) output: Output,
 }
 
-pub fn token(command: &TokenCommand) -> ExitCode {
+pub(crate) fn token(command: &TokenCommand) -> ExitCode {
     match command {
         TokenCommand::Issue(arguments) => issue(arguments),
     }

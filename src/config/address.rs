@@ -8,7 +8,7 @@ use crate::egress::{host_and_port, is_this_machine};
 
 /// A URL's parts. The host is lower case, an IPv6 address without its brackets.
 #[derive(Debug, PartialEq, Eq)]
-pub struct HttpUrl {
+pub(crate) struct HttpUrl {
     pub tls: bool,
     pub host: String,
     /// The given port, or the scheme's own.
@@ -19,7 +19,7 @@ pub struct HttpUrl {
 
 impl HttpUrl {
     /// Takes `text` apart; the fault is the end of the sentence "`url` …".
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let url = Self::parse_with_query(text)?;
         if text.contains('?') {
             Err("must not have a query (`?…`)")
@@ -29,7 +29,7 @@ impl HttpUrl {
     }
 
     /// The same of a URL that may have a query, which is no part of what is returned.
-    pub fn parse_with_query(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse_with_query(text: &str) -> Result<Self, &'static str> {
         if !text.bytes().all(|byte| (0x21..=0x7e).contains(&byte)) {
             return Err("must be printable ASCII without spaces");
         }
@@ -61,7 +61,7 @@ impl HttpUrl {
     }
 
     /// Whether the host can only be this machine.
-    pub fn is_loopback(&self) -> bool {
+    pub(crate) fn is_loopback(&self) -> bool {
         is_this_machine(&self.host)
     }
 }

@@ -21,7 +21,11 @@ use crate::state::{AlertFieldSettings, AlertSettings};
 /// The longest JSON pointer, in bytes.
 const POINTER_LIMIT_BYTES: usize = 256;
 
-pub fn alerts(report: &mut ConfigFindings<'_>, raw: &RawAlerts, egress: &Egress) -> AlertSettings {
+pub(crate) fn alerts(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawAlerts,
+    egress: &Egress,
+) -> AlertSettings {
     let mut destinations = Vec::new();
     for (key, given) in &raw.destinations {
         let own_name = report.own_name(key, "alerts.destinations.…");

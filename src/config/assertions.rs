@@ -9,7 +9,7 @@ use crate::accept::{AssertionHeader, AssertionHeaderFault, ListenerSettings};
 use crate::document::{Spanned, name};
 
 /// The header that an issuer names.
-pub fn header(
+pub(crate) fn header(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<String>,
     subject: &str,
@@ -46,7 +46,7 @@ pub fn header(
 }
 
 /// Warns where no listener knows of the proxy that writes such a header.
-pub fn check_proxies(
+pub(crate) fn check_proxies(
     report: &mut ConfigFindings<'_>,
     raw: &[RawIssuer],
     listeners: &[ListenerSettings],

@@ -12,7 +12,7 @@ use crate::profiles::Profile;
 
 /// The profile of all upstreams. A name that is not known has been refused with the file's form; the first known one stands
 /// in for it, so that the rest of the file can be checked.
-pub fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc<Profile> {
+pub(crate) fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc<Profile> {
     let doors = [
         ("ingest", &upstreams.ingest),
         ("query", &upstreams.query),
@@ -42,7 +42,7 @@ pub fn profile(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams) -> Arc
 }
 
 /// The first profile of these names that is known, or the default.
-pub fn glimpsed<'n>(names: impl IntoIterator<Item = &'n str>) -> Arc<Profile> {
+pub(crate) fn glimpsed<'n>(names: impl IntoIterator<Item = &'n str>) -> Arc<Profile> {
     names
         .into_iter()
         .find_map(Profile::named)

@@ -98,7 +98,7 @@ pub enum LogFormat {
 
 impl Checked {
     /// Whether any listener takes exports or legacy reports.
-    pub fn serves_ingest(&self) -> bool {
+    pub(crate) fn serves_ingest(&self) -> bool {
         self.listeners
             .iter()
             .any(|listener| listener.serves.ingest || listener.serves.legacy)
@@ -130,7 +130,7 @@ impl Checked {
     }
 
     /// The authorities for client certificates that policies may name, each once.
-    pub fn authorities(&self) -> Vec<CertificateAuthority> {
+    pub(crate) fn authorities(&self) -> Vec<CertificateAuthority> {
         let mut found: Vec<CertificateAuthority> = Vec::new();
         for authority in self
             .listeners
@@ -151,7 +151,7 @@ impl Checked {
     }
 
     /// The issuers of JWT-SVIDs.
-    pub fn trust_domain_issuers(&self) -> Vec<TrustDomainIssuer> {
+    pub(crate) fn trust_domain_issuers(&self) -> Vec<TrustDomainIssuer> {
         let issuer = |issuer: &IssuerSettings| {
             let trust_domain = issuer.trust_domain()?.to_owned();
             Some(TrustDomainIssuer {
@@ -243,7 +243,7 @@ impl Checked {
 
 /// Checks everything but the contents of other files. `None` if an error was found; either way the
 /// findings and the named files stand in `report`.
-pub fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked> {
+pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
     let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
     client_ca::across(report, raw, &listeners);

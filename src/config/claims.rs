@@ -9,7 +9,7 @@ use crate::document::Spanned;
 use crate::identify::ClaimPath;
 
 /// One claim's name or pointer; `None`: it was reported.
-pub fn claim(
+pub(crate) fn claim(
     report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<String>>,
     subject: &str,
@@ -33,7 +33,7 @@ pub fn claim(
 }
 
 /// The claims that may name the subject, in their order.
-pub fn subject_claims(
+pub(crate) fn subject_claims(
     report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<RawNames>>,
     subject: &str,

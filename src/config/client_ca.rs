@@ -21,7 +21,7 @@ const EVERY_HOST: &str = "**";
 const LIST_HINT: &str = "write a list: `client_ca: [{ name: clients, file: ca.pem, trust_domains: [prod.acme.example], dns: [\"*.acme.example\"] }]`";
 
 /// Checks one listener's demands on clients. `None`: it was reported, or there are none.
-pub fn client_certificates(
+pub(crate) fn client_certificates(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawTls,
@@ -164,7 +164,11 @@ fn hosts(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<Glo
 }
 
 /// Checks that join authorities of several listeners, and issuers.
-pub fn across(report: &mut ConfigFindings<'_>, raw: &RawConfig, listeners: &[ListenerSettings]) {
+pub(crate) fn across(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawConfig,
+    listeners: &[ListenerSettings],
+) {
     let known: Vec<&ClientAuthority> = listeners.iter().flat_map(authorities).collect();
     let several = known.iter().any(|one| {
         known
@@ -273,7 +277,7 @@ fn overlap(
 }
 
 /// A listener's authorities for client certificates.
-pub fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientAuthority> {
+pub(crate) fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientAuthority> {
     listener
         .tls
         .iter()
@@ -284,7 +288,7 @@ pub fn authorities(listener: &ListenerSettings) -> impl Iterator<Item = &ClientA
 /// Says of a short form what it binds its authority to, and binds it: the trust domain that its own certificate names, or
 /// else those that the policy names, as far as nothing else is configured for them (`spoken_for`); and every DNS name,
 /// because there is no other authority whose names could be meant.
-pub fn infer(
+pub(crate) fn infer(
     listeners: &mut [ListenerSettings],
     file: &std::path::Path,
     place: impl Fn(&str) -> (u64, u64),

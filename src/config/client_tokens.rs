@@ -22,13 +22,13 @@ type LineColumn = (u64, u64);
 
 /// A checked client token, and where the file says what can only be judged later.
 #[derive(Clone, Debug)]
-pub struct PlacedClientToken {
+pub(crate) struct PlacedClientToken {
     pub settings: ClientTokenSettings,
     binding: LineColumn,
     until: LineColumn,
 }
 
-pub fn client_tokens(
+pub(crate) fn client_tokens(
     report: &mut ConfigFindings<'_>,
     raw: &[RawClientToken],
 ) -> Vec<PlacedClientToken> {
@@ -130,7 +130,7 @@ fn time(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) ->
 }
 
 /// Unix seconds of an RFC 3339 time, a part of one dropped: a token never counts longer than was written.
-pub fn parse_time(text: &str) -> Option<i64> {
+pub(crate) fn parse_time(text: &str) -> Option<i64> {
     OffsetDateTime::parse(text, &Rfc3339)
         .ok()
         .map(OffsetDateTime::unix_timestamp)
@@ -138,7 +138,7 @@ pub fn parse_time(text: &str) -> Option<i64> {
 
 impl PlacedClientToken {
     /// What only policy and clock can say: an error if no such binding exists, a warning if its time is over.
-    pub fn check(
+    pub(crate) fn check(
         &self,
         file: &std::path::Path,
         bindings: &[&str],

@@ -24,7 +24,7 @@ use crate::pem;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
 /// The largest named file that is read, in bytes: revocation lists of large authorities have a few MiB.
-pub const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
+pub(super) const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
 
 /// What is wrong with one file: the end of the sentence "`subject` …", and a hint.
 struct FileFault(String, Option<String>);
@@ -36,7 +36,7 @@ impl From<&str> for FileFault {
 }
 
 /// Checks every named file.
-pub fn check(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
+pub(crate) fn check(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
     let folder = file.parent().unwrap_or(Path::new(""));
     let single = named.iter().filter_map(|one| {
         check_one(one, folder)

@@ -14,7 +14,7 @@ use crate::egress::{Egress, NoProxy, ProxyCredentials, ProxySettings, ProxyUrl};
 use crate::identify::{IssuerSettings, KeySource};
 
 /// The way of everything that names none of its own.
-pub fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
+pub(crate) fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
     let mut no_proxy = NoProxy::default();
     for (index, entry) in raw.no_proxy.iter().enumerate() {
         if !no_proxy.add(&entry.value) {
@@ -38,7 +38,7 @@ pub fn egress(report: &mut ConfigFindings<'_>, raw: &RawEgress) -> Egress {
 }
 
 /// The way of one part of the configuration: its own, or else the common one.
-pub fn own(
+pub(crate) fn own(
     report: &mut ConfigFindings<'_>,
     common: &Egress,
     given: Option<&Spanned<RawProxy>>,
@@ -128,7 +128,7 @@ fn proxy(
 }
 
 /// The proxy to a host that stands at `at`; a variable that names none we can use is reported.
-pub fn route<T>(
+pub(crate) fn route<T>(
     report: &mut ConfigFindings<'_>,
     egress: &Egress,
     at: &Spanned<T>,
@@ -146,7 +146,7 @@ pub fn route<T>(
 
 /// Whether TLS, host and port of what is asked of an issuer first; nothing, where its keys are a file and no login uses it
 /// there. What its discovery document names takes the same rules.
-pub fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(bool, String, u16)> {
+pub(crate) fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(bool, String, u16)> {
     let url = match &issuer.keys {
         KeySource::Url(url) if !logs_in => url,
         KeySource::File(_) if !logs_in => return None,

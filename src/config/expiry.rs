@@ -17,7 +17,7 @@ const AHEAD_SECONDS: i64 = 30 * 24 * 3600;
 
 /// A file that holds certificates, and where the configuration names it.
 #[derive(Clone, Debug)]
-pub struct Dated {
+pub(crate) struct Dated {
     path: PathBuf,
     subject: String,
     line: u64,
@@ -27,7 +27,7 @@ pub struct Dated {
 }
 
 impl Dated {
-    pub fn of(named: &NamedFile) -> Option<Self> {
+    pub(crate) fn of(named: &NamedFile) -> Option<Self> {
         let are_anchors = match named.content {
             Content::Trust | Content::ClientAuthority { .. } => true,
             Content::Certificates => false,
@@ -44,7 +44,7 @@ impl Dated {
     }
 
     /// A warning if the time of what it holds is over at `now`, or soon.
-    pub fn check(&self, file: &Path, now: UnixMillis) -> Option<Diagnostic> {
+    pub(crate) fn check(&self, file: &Path, now: UnixMillis) -> Option<Diagnostic> {
         let ends = self.ends()?;
         let at = timestamp(ends.saturating_mul(1000));
         let (what, hint) = match self.are_anchors {

@@ -9,7 +9,7 @@ use std::path::{Component, Path};
 
 /// What others may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Exposure {
+pub(crate) enum Exposure {
     /// Every user of the machine may read it.
     Readable,
     /// Others than its owner may write it, and with it choose the secret.
@@ -18,14 +18,14 @@ pub enum Exposure {
 
 impl Exposure {
     /// The end of the sentence "the file …".
-    pub fn words(self) -> &'static str {
+    pub(crate) fn words(self) -> &'static str {
         match self {
             Exposure::Readable => "names a file that every user of the machine may read",
             Exposure::Writable => "names a file that others than its owner may write",
         }
     }
 
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         match self {
             Exposure::Readable => {
                 "`chmod 600` it, or keep it in a folder that only the gateway's user may enter"
@@ -36,7 +36,7 @@ impl Exposure {
 }
 
 /// What others may do with the file at `path`; `None` also where there is none.
-pub fn of(path: &Path) -> Option<Exposure> {
+pub(crate) fn of(path: &Path) -> Option<Exposure> {
     let path = path.canonicalize().ok()?;
     let file = std::fs::metadata(&path)
         .ok()

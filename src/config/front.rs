@@ -25,7 +25,11 @@ const WIDE_HINT: &str =
 const PATH_FORM: &str = "write it like `/healthz`: `/` and letters, digits, `-`, `_`, `.` or `~`";
 
 /// What listener `index` says of what stands before it.
-pub fn front(report: &mut ConfigFindings<'_>, index: usize, raw: &RawListener) -> FrontSettings {
+pub(crate) fn front(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawListener,
+) -> FrontSettings {
     let subject = |key: &str| format!("listeners[{index}].{key}");
     let health = health(report, raw.health.as_ref(), &subject("health"));
     let proxies = raw.proxy_protocol.as_ref().map_or(&[][..], |raw| &raw.from);

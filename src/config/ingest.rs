@@ -10,7 +10,7 @@ use super::raw::{RawCommands, RawCompression, RawIngest};
 use super::report::ConfigFindings;
 use crate::transform::{Compression, IngestSettings};
 
-pub fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> IngestSettings {
+pub(crate) fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> IngestSettings {
     let default = IngestSettings::default();
     IngestSettings {
         stamp: raw.stamp.map_or(default.stamp, |given| given.0),

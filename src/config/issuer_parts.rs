@@ -13,7 +13,7 @@ use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS};
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
-pub const ALGORITHMS: [&str; 11] = [
+pub(crate) const ALGORITHMS: [&str; 11] = [
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
     "Ed25519",
 ];
@@ -23,7 +23,11 @@ pub const ALGORITHMS: [&str; 11] = [
 const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 
 /// Our own name for an issuer. `None`: it was reported.
-pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) -> Option<String> {
+pub(crate) fn own_name(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+) -> Option<String> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name = report
         .own_name(&raw.name, &subject("name"))
@@ -44,7 +48,7 @@ pub fn own_name(report: &mut ConfigFindings<'_>, index: usize, raw: &RawIssuer) 
 }
 
 /// `leeway` and `max_lifetime`.
-pub fn times(
+pub(crate) fn times(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawIssuer,
@@ -69,7 +73,7 @@ pub fn times(
 }
 
 /// Texts that must not be empty.
-pub fn texts(
+pub(crate) fn texts(
     report: &mut ConfigFindings<'_>,
     given: &[Spanned<String>],
     subject: &str,
@@ -85,7 +89,11 @@ pub fn texts(
 }
 
 /// The accepted ones of those that `known` has; all, where the issuer names none.
-pub fn algorithms(report: &mut ConfigFindings<'_>, raw: &RawIssuer, known: &[&str]) -> Vec<String> {
+pub(crate) fn algorithms(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawIssuer,
+    known: &[&str],
+) -> Vec<String> {
     match &raw.algorithms {
         Some(given) => given
             .iter()
@@ -137,6 +145,6 @@ fn algorithm(
 }
 
 /// Where something stands, whatever it is.
-pub fn place<T>(at: &Spanned<T>) -> Spanned<()> {
+pub(crate) fn place<T>(at: &Spanned<T>) -> Spanned<()> {
     Spanned::new((), at.line(), at.column())
 }

@@ -22,7 +22,7 @@ use crate::identify::{IssuerSettings, KeyAccess, KeySource, TokensTaken};
 use crate::media_type::jose_type;
 
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
-pub fn issuers(
+pub(crate) fn issuers(
     report: &mut ConfigFindings<'_>,
     raw: &[RawIssuer],
     login: Option<&RawLogin>,

@@ -16,11 +16,11 @@ use crate::limits::{Limits, QuotaStatus, alone_bytes, alone_unproven_bytes};
 
 const TIB: u64 = 1 << 40;
 
-pub fn hours(count: u64) -> Duration {
+pub(crate) fn hours(count: u64) -> Duration {
     Duration::from_secs(count * 3600)
 }
 
-pub fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
+pub(crate) fn limits(report: &mut ConfigFindings<'_>, raw: &RawLimits) -> Limits {
     let default = Limits::default();
     let mut size = |given: &Option<Spanned<RawSize>>, key: &str, default: u64, most: u64| {
         size_between(
@@ -221,7 +221,7 @@ fn relations(report: &mut ConfigFindings<'_>, raw: &RawLimits, checked: &Limits)
 /// A body that is within its limits, but never within the share of the memory that its sender may hold, is refused
 /// whenever it is tried again.
 /// `queue_bytes`: what the audit queue takes of the total.
-pub fn shares(
+pub(crate) fn shares(
     report: &mut ConfigFindings<'_>,
     raw: &RawConfig,
     checked: &Limits,
@@ -281,7 +281,7 @@ pub fn shares(
 }
 
 /// The size given, or the default; out of bounds is reported.
-pub fn size_between(
+pub(crate) fn size_between(
     report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<RawSize>>,
     subject: &str,
@@ -305,7 +305,7 @@ pub fn size_between(
 }
 
 /// The duration given, or the default; out of bounds is reported.
-pub fn duration_between(
+pub(crate) fn duration_between(
     report: &mut ConfigFindings<'_>,
     given: Option<&Spanned<RawDuration>>,
     subject: &str,

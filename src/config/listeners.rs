@@ -18,7 +18,7 @@ use crate::document::{Spanned, name};
 const ADMIN_ADDRESS: SocketAddr =
     SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::LOCALHOST), 9464);
 
-pub fn listeners(
+pub(crate) fn listeners(
     report: &mut ConfigFindings<'_>,
     raw: &[RawListener],
     admin: &RawAdmin,

@@ -53,7 +53,7 @@ pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
 }
 
 /// The same without a look at what it names: neither files nor variables.
-pub fn load_alone(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
+pub(crate) fn load_alone(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
     read(path, |_, _| Vec::new())
 }
 
@@ -77,7 +77,7 @@ pub fn parse(path: &Path, text: &str) -> (Option<Checked>, Vec<Diagnostic>) {
 }
 
 /// The same in an environment that names these proxies.
-pub fn parse_in(
+pub(crate) fn parse_in(
     path: &Path,
     text: &str,
     environment: Environment,
@@ -88,7 +88,7 @@ pub fn parse_in(
 /// What a policy is checked against, read with no eye for mistakes: so that a policy's own mistakes can be
 /// told beside those of a configuration that is refused.
 #[derive(Debug)]
-pub struct Glance {
+pub(crate) struct Glance {
     pub organization: String,
     pub policy: PathBuf,
     pub issuers: Vec<String>,
@@ -103,7 +103,7 @@ pub struct Glance {
 }
 
 /// Glances at the file at `path`; `None` if it does not even name a policy.
-pub fn glance(path: &Path) -> Option<Glance> {
+pub(crate) fn glance(path: &Path) -> Option<Glance> {
     #[derive(serde::Deserialize)]
     struct LenientIssuer {
         name: String,

@@ -16,7 +16,7 @@ use crate::limits::Rate;
 use crate::profiles::{Profile, UiBase};
 use crate::state::QuerySettings;
 
-pub fn query(
+pub(crate) fn query(
     report: &mut ConfigFindings<'_>,
     raw: &RawQuery,
     upstreams: &RawUpstreams,

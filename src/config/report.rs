@@ -12,7 +12,7 @@ use crate::egress::Environment;
 use crate::secret::SecretRef;
 
 /// A file that the configuration names.
-pub struct NamedFile {
+pub(crate) struct NamedFile {
     pub path: PathBuf,
     pub content: Content,
     /// The key that names it, `listeners[0].tls.key`.
@@ -22,7 +22,7 @@ pub struct NamedFile {
 }
 
 /// What a named file must hold.
-pub enum Content {
+pub(crate) enum Content {
     /// A PEM certificate chain.
     Certificates,
     /// A PEM private key that belongs to the chain in this file.
@@ -54,15 +54,15 @@ pub enum Content {
 }
 
 /// What a name of our own making looks like.
-pub const OWN_NAME_FORM: &str = "1 to 63 letters, digits, `-`, `_` or `.`";
+pub(crate) const OWN_NAME_FORM: &str = "1 to 63 letters, digits, `-`, `_` or `.`";
 
 /// Whether this can be a name of our own making.
-pub fn is_own_name(text: &str) -> bool {
+pub(crate) fn is_own_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
 }
 
-pub struct ConfigFindings<'a> {
+pub(crate) struct ConfigFindings<'a> {
     file: &'a Path,
     folder: PathBuf,
     environment: Environment,
@@ -71,7 +71,7 @@ pub struct ConfigFindings<'a> {
 }
 
 impl<'a> ConfigFindings<'a> {
-    pub fn new(file: &'a Path, environment: Environment) -> Self {
+    pub(crate) fn new(file: &'a Path, environment: Environment) -> Self {
         let folder = file.parent().map(Path::to_owned).unwrap_or_default();
         ConfigFindings {
             file,
@@ -83,16 +83,16 @@ impl<'a> ConfigFindings<'a> {
     }
 
     /// The file that is being checked.
-    pub fn file(&self) -> &'a Path {
+    pub(crate) fn file(&self) -> &'a Path {
         self.file
     }
 
     /// The proxies that the environment names.
-    pub fn environment(&self) -> &Environment {
+    pub(crate) fn environment(&self) -> &Environment {
         &self.environment
     }
 
-    pub fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
+    pub(crate) fn error<T>(&mut self, at: &Spanned<T>, message: impl Into<String>) {
         self.found.push(Diagnostic::error(
             self.file,
             at.line(),
@@ -101,7 +101,7 @@ impl<'a> ConfigFindings<'a> {
         ));
     }
 
-    pub fn error_with_hint<T>(
+    pub(crate) fn error_with_hint<T>(
         &mut self,
         at: &Spanned<T>,
         message: impl Into<String>,
@@ -111,7 +111,7 @@ impl<'a> ConfigFindings<'a> {
             .push(Diagnostic::error(self.file, at.line(), at.column(), message).with_hint(hint));
     }
 
-    pub fn warning<T>(
+    pub(crate) fn warning<T>(
         &mut self,
         at: &Spanned<T>,
         message: impl Into<String>,
@@ -122,7 +122,7 @@ impl<'a> ConfigFindings<'a> {
     }
 
     /// Resolves a path that stands at `at`, and remembers what the file must hold. `None`: reported.
-    pub fn path(
+    pub(crate) fn path(
         &mut self,
         at: &Spanned<String>,
         subject: &str,
@@ -140,7 +140,12 @@ impl<'a> ConfigFindings<'a> {
     }
 
     /// A path relative to the file that names it. `None`: reported.
-    pub fn resolve<T>(&mut self, at: &Spanned<T>, text: &str, subject: &str) -> Option<PathBuf> {
+    pub(crate) fn resolve<T>(
+        &mut self,
+        at: &Spanned<T>,
+        text: &str,
+        subject: &str,
+    ) -> Option<PathBuf> {
         if text.is_empty() {
             self.error(at, format!("`{subject}` must not be empty"));
             return None;
@@ -159,7 +164,7 @@ impl<'a> ConfigFindings<'a> {
     }
 
     /// A name of our own making: 1 to 63 of `A-Z a-z 0-9 - _ .`. `None`: reported.
-    pub fn own_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
+    pub(crate) fn own_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
         if is_own_name(&at.value) {
             return Some(at.value.clone());
         }
@@ -168,7 +173,7 @@ impl<'a> ConfigFindings<'a> {
     }
 
     /// A name out of the backend: any text that can be one path segment. `None`: reported.
-    pub fn foreign_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
+    pub(crate) fn foreign_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
         let text = &at.value;
         let fits = (1..=255).contains(&text.len()) && text != "." && text != "..";
         if fits

@@ -17,7 +17,7 @@ use crate::identify::{
 };
 
 /// An issuer of JWT-SVIDs. `None`: it was reported.
-pub fn trust_domain(
+pub(crate) fn trust_domain(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawIssuer,

@@ -16,7 +16,7 @@ use crate::forward::{ClientIdentity, UpstreamSettings};
 use crate::profiles::Profile;
 
 /// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
-pub fn upstream(
+pub(crate) fn upstream(
     report: &mut ConfigFindings<'_>,
     which: &str,
     raw: &RawUpstream,

@@ -13,7 +13,7 @@ use crate::vault::{ApiKeys, ProjectSecrets, VaultSettings};
 /// The most tokens of one project that may overlap: the current one, the last, and some patience.
 const ACCESS_TOKEN_LIMIT: usize = 8;
 
-pub fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSettings {
+pub(crate) fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSettings {
     let mut settings = VaultSettings {
         api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"),
         ..Default::default()
@@ -61,7 +61,7 @@ fn api_keys(report: &mut ConfigFindings<'_>, raw: &RawApiKeys, subject: &str) ->
 }
 
 /// A reference to any secret. `None`: reported.
-pub fn secret(
+pub(crate) fn secret(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<RawSecret>,
     subject: &str,
@@ -70,7 +70,7 @@ pub fn secret(
 }
 
 /// A reference to a secret, remembered as what `content` makes of it. `None`: reported.
-pub fn reference(
+pub(crate) fn reference(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<RawSecret>,
     subject: &str,

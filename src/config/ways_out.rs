@@ -12,7 +12,7 @@ use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WayOut {
+pub(crate) struct WayOut {
     /// `upstream ingest`, `issuer okta`, `destination oncall`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
@@ -35,7 +35,7 @@ impl fmt::Display for WayOut {
 }
 
 /// Everything that the gateway calls of its own, each once.
-pub fn ways_out(checked: &Checked) -> Vec<WayOut> {
+pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
     let upstreams = &checked.upstreams;
     let upstreams = [
         ("ingest", &upstreams.ingest),

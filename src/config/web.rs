@@ -19,7 +19,7 @@ use crate::secret::SecretRef;
 const KEY_LIMIT: usize = 8;
 
 /// The login, if there is one. `None` also where an error was reported.
-pub fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSettings> {
+pub(crate) fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSettings> {
     let keys = session_keys(report, &raw.vault.session_keys);
     let Some(login) = &raw.web.login else {
         if let Some(first) = raw.vault.session_keys.first() {

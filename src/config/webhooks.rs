@@ -13,12 +13,12 @@ use crate::identify::{WEBHOOK_SECRETS, WebhookSettings};
 
 /// Checked secrets of one app, and where the file names the app.
 #[derive(Clone, Debug)]
-pub struct PlacedWebhook {
+pub(crate) struct PlacedWebhook {
     pub settings: WebhookSettings,
     place: (u64, u64),
 }
 
-pub fn webhooks(
+pub(crate) fn webhooks(
     report: &mut ConfigFindings<'_>,
     raw: &Entries<Vec<Spanned<RawSecret>>>,
 ) -> Vec<PlacedWebhook> {
@@ -69,7 +69,7 @@ pub fn webhooks(
 
 impl PlacedWebhook {
     /// What only the policy can say: an error if there is no such app.
-    pub fn check(&self, file: &std::path::Path, apps: &[&AppPath]) -> Option<Diagnostic> {
+    pub(crate) fn check(&self, file: &std::path::Path, apps: &[&AppPath]) -> Option<Diagnostic> {
         let app = &self.settings.app;
         if apps.contains(&app) {
             return None;

@@ -19,7 +19,7 @@ fn expires(unix_seconds: i64) -> Option<String> {
 }
 
 /// The page asked for; `None`: nothing that this caller may know of.
-pub fn page(
+pub(crate) fn page(
     snapshot: &Snapshot,
     identity: &Identity,
     ask: &OwnRequest,

@@ -17,7 +17,7 @@ use crate::reason::Reason;
 use crate::respond::Refusal;
 
 /// Where scripts and tools put the session's token.
-pub const CSRF_HEADER: HeaderName = HeaderName::from_static("lightkeeper-csrf");
+pub(crate) const CSRF_HEADER: HeaderName = HeaderName::from_static("lightkeeper-csrf");
 /// Fetch Metadata Request Headers section 2.4; only browsers write it, and no script can.
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 /// Sections 2.2 and 2.1.
@@ -25,7 +25,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 const SEC_FETCH_DEST: HeaderName = HeaderName::from_static("sec-fetch-dest");
 
 /// A session, or a browser with a proxy's assertion, that is to change something must show that a page of ours asks.
-pub fn is_asked_by_us(
+pub(crate) fn is_asked_by_us(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     call: &Call,
@@ -44,7 +44,7 @@ pub fn is_asked_by_us(
 
 /// Refuses a session's call that changes something, unless it proves that a page of ours made it. `origin`: scheme and
 /// authority by which browsers know us.
-pub fn check(
+pub(crate) fn check(
     headers: &HeaderMap,
     method: &Method,
     origin: &str,
@@ -71,7 +71,11 @@ const OF_BROWSERS: [HeaderName; 5] = [
 
 /// The same for a caller by an assertion, which a proxy adds to all that a browser sends. Exporters and tools come through
 /// the same proxy and say nothing of an origin; browsers name one with everything that is not a GET (Fetch section 3.2).
-pub fn check_assertion(headers: &HeaderMap, method: &Method, origin: &str) -> Result<(), Refusal> {
+pub(crate) fn check_assertion(
+    headers: &HeaderMap,
+    method: &Method,
+    origin: &str,
+) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
         return reading(headers);
     }
@@ -99,7 +103,7 @@ fn reading(headers: &HeaderMap) -> Result<(), Refusal> {
 
 /// Refuses what another site has made the browser send. A browser that does not say which site it was names the origin
 /// with everything that is not a GET (Fetch section 3.2); one that says neither is none that we would trust a cookie to.
-pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Refusal> {
+pub(crate) fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Refusal> {
     let told = one(headers, &header::ORIGIN)?;
     let is_ours = told.is_some_and(|told| told.eq_ignore_ascii_case(origin));
     // Pages without referrer send `null`, even to their own origin.
@@ -112,12 +116,12 @@ pub fn same_origin(headers: &HeaderMap, origin: &str) -> Result<(), Refusal> {
 }
 
 /// The token in its header, if there is one.
-pub fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
+pub(crate) fn token(headers: &HeaderMap) -> Result<Option<&str>, Refusal> {
     one(headers, &CSRF_HEADER).map_err(|_| missing())
 }
 
 /// Neither header nor form holds the session's token.
-pub fn missing() -> Refusal {
+pub(crate) fn missing() -> Refusal {
     Refusal::new(Reason::CsrfMissing)
 }
 

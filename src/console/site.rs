@@ -48,7 +48,7 @@ struct Step<'e, 'a> {
 
 /// Answers a call of the site. Who asks is written down where it becomes known, because a login and a page wait long for
 /// others.
-pub async fn visit(
+pub(crate) async fn visit(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     record: &mut RecordBuilder,

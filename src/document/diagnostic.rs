@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 /// How bad it is: an error refuses the file, a warning does not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub(crate) enum Severity {
     Error,
     Warning,
 }
@@ -17,7 +17,7 @@ pub enum Severity {
 /// One finding. Lines and columns count from 1, in characters; 0 means that only the file is known.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Diagnostic {
-    pub severity: Severity,
+    pub(crate) severity: Severity,
     pub file: PathBuf,
     pub line: u64,
     pub column: u64,
@@ -82,7 +82,7 @@ impl Display for Diagnostic {
 const NAME_LIMIT_CHARS: usize = 64;
 
 /// A name out of a file, fit for a message: in backticks, bounded, without control characters.
-pub fn name(text: &str) -> String {
+pub(crate) fn name(text: &str) -> String {
     let mut shown: String = text
         .chars()
         .take(NAME_LIMIT_CHARS)
@@ -101,7 +101,7 @@ pub fn name(text: &str) -> String {
 }
 
 /// A path that was tried, fit for a message: in backticks and whole, because a cut one cannot be looked for.
-pub fn path(path: &Path) -> String {
+pub(crate) fn path(path: &Path) -> String {
     let shown: String = path
         .to_string_lossy()
         .chars()
@@ -117,6 +117,6 @@ pub fn path(path: &Path) -> String {
 }
 
 /// Several names for a message: `a`, `b`, `c`.
-pub fn names<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
+pub(crate) fn names<'a>(texts: impl IntoIterator<Item = &'a str>) -> String {
     texts.into_iter().map(name).collect::<Vec<_>>().join(", ")
 }

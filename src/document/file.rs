@@ -10,13 +10,13 @@ use zeroize::Zeroizing;
 
 /// Why a file cannot be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ReadFault {
+pub(crate) enum ReadFault {
     TooLarge,
     Unreadable(ErrorKind),
 }
 
 /// The bytes of the file.
-pub fn read(path: &Path, limit_bytes: u64) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
+pub(crate) fn read(path: &Path, limit_bytes: u64) -> Result<Zeroizing<Vec<u8>>, ReadFault> {
     let unreadable = |error: std::io::Error| ReadFault::Unreadable(error.kind());
     let mut content = Zeroizing::new(Vec::new());
     let file = std::fs::File::open(path).map_err(unreadable)?;

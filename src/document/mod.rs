@@ -31,7 +31,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 
 /// The JSON schema (2020-12) of what `T` reads, as `load` checks it and editors may use it.
-pub fn schema_of<T: JsonSchema>() -> serde_json::Value {
+pub(crate) fn schema_of<T: JsonSchema>() -> serde_json::Value {
     schemars::SchemaGenerator::default()
         .into_root_schema_for::<T>()
         .to_value()

@@ -10,14 +10,14 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 /// What a size may look like, for hints.
-pub const SIZE_FORM: &str = "write `64KiB`, `16MiB`, `1GiB` or a number of bytes";
+pub(crate) const SIZE_FORM: &str = "write `64KiB`, `16MiB`, `1GiB` or a number of bytes";
 /// What a duration may look like, for hints.
-pub const DURATION_FORM: &str = "write `250ms`, `30s`, `5m` or `1h`";
+pub(crate) const DURATION_FORM: &str = "write `250ms`, `30s`, `5m` or `1h`";
 
 /// A size as written: `16MiB`, or a number of bytes.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub struct RawSize(pub String);
+pub(crate) struct RawSize(pub String);
 
 impl JsonSchema for RawSize {
     fn schema_name() -> Cow<'static, str> {
@@ -38,7 +38,7 @@ impl JsonSchema for RawSize {
 /// A duration as written: `30s`.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
-pub struct RawDuration(pub String);
+pub(crate) struct RawDuration(pub String);
 
 impl JsonSchema for RawDuration {
     fn schema_name() -> Cow<'static, str> {
@@ -56,7 +56,7 @@ impl JsonSchema for RawDuration {
 }
 
 /// Bytes of `16MiB`, `64KiB`, `1GiB` or a plain number.
-pub fn size(text: &str) -> Option<u64> {
+pub(crate) fn size(text: &str) -> Option<u64> {
     let (number, unit) = split(text)?;
     let factor: u64 = match unit {
         "" => 1,
@@ -69,7 +69,7 @@ pub fn size(text: &str) -> Option<u64> {
 }
 
 /// The duration of `250ms`, `30s`, `5m` or `1h`; a number without a unit is none.
-pub fn duration(text: &str) -> Option<Duration> {
+pub(crate) fn duration(text: &str) -> Option<Duration> {
     let (number, unit) = split(text)?;
     let milliseconds: u64 = match unit {
         "ms" => 1,
@@ -82,7 +82,7 @@ pub fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A size for a message, in the largest unit that divides it.
-pub fn show_size(bytes: u64) -> String {
+pub(crate) fn show_size(bytes: u64) -> String {
     for (unit, factor) in [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)] {
         if bytes >= factor && bytes.is_multiple_of(factor) {
             return format!("`{}{unit}`", bytes / factor);
@@ -92,7 +92,7 @@ pub fn show_size(bytes: u64) -> String {
 }
 
 /// A duration for a message, in the largest unit that divides it.
-pub fn show_duration(duration: Duration) -> String {
+pub(crate) fn show_duration(duration: Duration) -> String {
     let milliseconds = duration.as_millis();
     for (unit, factor) in [("h", 3_600_000), ("m", 60_000), ("s", 1_000)] {
         if milliseconds >= factor && milliseconds.is_multiple_of(factor) {

@@ -15,7 +15,7 @@ const HINT: &str = "x-hint";
 
 /// The kinds a node can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Kind {
+pub(crate) enum Kind {
     Null,
     Boolean,
     Integer,
@@ -40,7 +40,7 @@ impl Kind {
     }
 
     /// As messages call it.
-    pub fn name(self) -> &'static str {
+    pub(crate) fn name(self) -> &'static str {
         match self {
             Kind::Null => "nothing",
             Kind::Boolean => "`true` or `false`",
@@ -55,16 +55,16 @@ impl Kind {
 
 /// A schema together with the definitions that it may refer to.
 #[derive(Clone, Copy)]
-pub struct Definitions<'a>(Option<&'a Map<String, Value>>);
+pub(crate) struct Definitions<'a>(Option<&'a Map<String, Value>>);
 
 impl<'a> Definitions<'a> {
-    pub fn of(root: &'a Value) -> Self {
+    pub(crate) fn of(root: &'a Value) -> Self {
         Definitions(root.get("$defs").and_then(Value::as_object))
     }
 
     /// The alternatives of a schema, references followed, nested ones laid flat. A schema that allows
     /// everything yields none.
-    pub fn alternatives(self, schema: &'a Value) -> Vec<Shape<'a>> {
+    pub(crate) fn alternatives(self, schema: &'a Value) -> Vec<Shape<'a>> {
         let mut shapes = Vec::new();
         self.collect(schema, FOLLOW_LIMIT, None, &mut shapes);
         if shapes.iter().any(|shape| shape.is_anything()) {
@@ -126,7 +126,7 @@ impl<'a> Definitions<'a> {
 
 /// One alternative of what a place may hold.
 #[derive(Clone, Copy)]
-pub struct Shape<'a> {
+pub(crate) struct Shape<'a> {
     /// `None`: anything.
     keywords: Option<&'a Map<String, Value>>,
     /// What to advise when something else stands here.
@@ -143,7 +143,7 @@ impl<'a> Shape<'a> {
     }
 
     /// The kinds that it allows; empty: all.
-    pub fn kinds(self) -> Vec<Kind> {
+    pub(crate) fn kinds(self) -> Vec<Kind> {
         match self.get("type") {
             Some(Value::String(one)) => Kind::of_type(one).into_iter().collect(),
             Some(Value::Array(several)) => several
@@ -159,7 +159,7 @@ impl<'a> Shape<'a> {
     }
 
     /// The only words that it allows, if it is about words.
-    pub fn words(self) -> Option<Vec<&'a str>> {
+    pub(crate) fn words(self) -> Option<Vec<&'a str>> {
         if let Some(word) = self.get("const").and_then(Value::as_str) {
             return Some(vec![word]);
         }
@@ -173,7 +173,7 @@ impl<'a> Shape<'a> {
     }
 
     /// The value schema of a key; `None`: the key is unknown.
-    pub fn property(self, key: &str) -> Option<&'a Value> {
+    pub(crate) fn property(self, key: &str) -> Option<&'a Value> {
         if let Some(schema) = self.get("properties").and_then(|all| all.get(key)) {
             return Some(schema);
         }
@@ -195,40 +195,40 @@ impl<'a> Shape<'a> {
         }
     }
 
-    pub fn keys(self) -> Vec<&'a str> {
+    pub(crate) fn keys(self) -> Vec<&'a str> {
         let keys = self.get("properties").and_then(Value::as_object);
         keys.map(|keys| keys.keys().map(String::as_str).collect())
             .unwrap_or_default()
     }
 
-    pub fn required(self) -> Vec<&'a str> {
+    pub(crate) fn required(self) -> Vec<&'a str> {
         let keys = self.get("required").and_then(Value::as_array);
         keys.map(|keys| keys.iter().filter_map(Value::as_str).collect())
             .unwrap_or_default()
     }
 
     /// `{ name: … }`: a mapping with exactly one key, which says which alternative it is.
-    pub fn tag(self) -> Option<&'a str> {
+    pub(crate) fn tag(self) -> Option<&'a str> {
         match (self.keys().as_slice(), self.required().as_slice()) {
             ([key], [required]) if key == required && self.property("").is_none() => Some(key),
             _ => None,
         }
     }
 
-    pub fn items(self) -> &'a Value {
+    pub(crate) fn items(self) -> &'a Value {
         self.get("items").unwrap_or(&Value::Bool(true))
     }
 
-    pub fn minimum_items(self) -> u64 {
+    pub(crate) fn minimum_items(self) -> u64 {
         self.get("minItems").and_then(Value::as_u64).unwrap_or(0)
     }
 
-    pub fn minimum_length(self) -> u64 {
+    pub(crate) fn minimum_length(self) -> u64 {
         self.get("minLength").and_then(Value::as_u64).unwrap_or(0)
     }
 
     /// The bounds of an integer, from its keywords and from the width that `format` names.
-    pub fn bounds(self) -> (i128, i128) {
+    pub(crate) fn bounds(self) -> (i128, i128) {
         let (least, most) = match self.get("format").and_then(Value::as_str) {
             Some("uint8") => (0, i128::from(u8::MAX)),
             Some("uint16") => (0, i128::from(u16::MAX)),

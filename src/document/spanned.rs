@@ -23,7 +23,7 @@ pub struct Spanned<T> {
 }
 
 impl<T> Spanned<T> {
-    pub fn new(value: T, line: u64, column: u64) -> Self {
+    pub(crate) fn new(value: T, line: u64, column: u64) -> Self {
         Spanned {
             value,
             line,
@@ -35,12 +35,12 @@ impl<T> Spanned<T> {
         self.line
     }
 
-    pub fn column(&self) -> u64 {
+    pub(crate) fn column(&self) -> u64 {
         self.column
     }
 
     /// The same place with a borrowed value.
-    pub fn as_ref(&self) -> Spanned<&T> {
+    pub(crate) fn as_ref(&self) -> Spanned<&T> {
         Spanned {
             value: &self.value,
             line: self.line,
@@ -49,7 +49,7 @@ impl<T> Spanned<T> {
     }
 
     /// The same place with another value.
-    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
+    pub(crate) fn map<U>(self, change: impl FnOnce(T) -> U) -> Spanned<U> {
         Spanned {
             value: change(self.value),
             line: self.line,
@@ -116,7 +116,7 @@ impl<T: Hash> Hash for Spanned<T> {
 /// A mapping with free keys, in the file's order, whose keys remember their places. Keys are unique:
 /// the walk over the tree has refused duplicates before this exists.
 #[derive(Clone, Debug)]
-pub struct Entries<V>(pub Vec<(Spanned<String>, V)>);
+pub(crate) struct Entries<V>(pub Vec<(Spanned<String>, V)>);
 
 impl<V> Default for Entries<V> {
     fn default() -> Self {

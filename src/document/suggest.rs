@@ -7,7 +7,10 @@
 const WORD_LIMIT_CHARS: usize = 64;
 
 /// The known word that `given` was probably meant to be: at most one slip for each three letters.
-pub fn nearest<'a>(given: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    given: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     let given = fold(given)?;
     known
         .into_iter()

@@ -13,15 +13,15 @@ use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Scan
 use super::diagnostic::Diagnostic;
 
 /// The largest file that is read, in bytes: a policy with ten thousand apps is far below it.
-pub const TEXT_LIMIT_BYTES: usize = 4 << 20;
+pub(crate) const TEXT_LIMIT_BYTES: usize = 4 << 20;
 /// The deepest nesting: thirty apps inside each other, at two levels each.
-pub const DEPTH_LIMIT: usize = 64;
+pub(crate) const DEPTH_LIMIT: usize = 64;
 /// The most nodes (mappings, lists and scalars) in one file.
-pub const NODE_LIMIT: usize = 250_000;
+pub(crate) const NODE_LIMIT: usize = 250_000;
 
 /// Where something stands; both count from 1, in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     pub line: u64,
     pub column: u64,
 }
@@ -36,13 +36,13 @@ impl Place {
 }
 
 #[derive(Debug)]
-pub struct Node {
+pub(crate) struct Node {
     pub place: Place,
     pub value: Value,
 }
 
 #[derive(Debug)]
-pub enum Value {
+pub(crate) enum Value {
     /// Nothing, `~` or `null`, unquoted.
     Null,
     Scalar {
@@ -57,7 +57,7 @@ pub enum Value {
 }
 
 #[derive(Debug)]
-pub struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     pub place: Place,
     pub value: Node,
@@ -65,7 +65,7 @@ pub struct Entry {
 
 /// Reads the tree. `Err` holds everything found up to and including what made reading on impossible, or,
 /// if the text is well-formed, everything in it that is refused whatever its meaning.
-pub fn read(file: &Path, text: &str) -> Result<Node, Vec<Diagnostic>> {
+pub(crate) fn read(file: &Path, text: &str) -> Result<Node, Vec<Diagnostic>> {
     if text.len() > TEXT_LIMIT_BYTES {
         let message = format!("the file is larger than {} MiB", TEXT_LIMIT_BYTES >> 20);
         return Err(vec![Diagnostic::error(file, 0, 0, message)]);

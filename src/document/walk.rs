@@ -16,13 +16,13 @@ use super::suggest::nearest;
 use super::tree::{Entry, Node, Place, Value};
 
 /// The most findings that are reported of one file; a reader mends the first ones and asks again.
-pub const FINDING_LIMIT: usize = 100;
+pub(crate) const FINDING_LIMIT: usize = 100;
 
 /// The most known keys or words that a hint lists.
 const LISTED_LIMIT: usize = 24;
 
 /// Finds every structural mistake of `tree`, in the file's order.
-pub fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagnostic> {
+pub(crate) fn check(file: &Path, tree: &Node, schema: &serde_json::Value) -> Vec<Diagnostic> {
     let mut walk = SchemaCheck {
         file,
         definitions: Definitions::of(schema),

@@ -46,20 +46,20 @@ pub(crate) struct OutboundBounds {
     /// The largest body that is read whole.
     pub body_bytes: usize,
     /// Connections to one host that are kept between calls.
-    pub resting: usize,
+    pub(crate) resting: usize,
 }
 
 impl OutboundBounds {
     /// An issuer's documents, keys and tokens. Hundreds of keys with certificate chains fit. Readings are an hour apart:
     /// no connection is kept.
-    pub const ISSUER: Self = OutboundBounds {
+    pub(crate) const ISSUER: Self = OutboundBounds {
         connect: Duration::from_secs(4),
         whole: Duration::from_secs(5),
         body_bytes: 512 << 10,
         resting: 0,
     };
     /// A command's questions to a gateway. The backend behind it takes up to a minute.
-    pub const COMMAND: Self = OutboundBounds {
+    pub(crate) const COMMAND: Self = OutboundBounds {
         connect: Duration::from_secs(10),
         whole: Duration::from_secs(90),
         body_bytes: 32 << 20,
@@ -67,7 +67,7 @@ impl OutboundBounds {
     };
     /// A message to a destination of alerts, a second try included; its answer is not looked at. `forward/webhook.rs` sends
     /// it; its connections rest in the pool there.
-    pub const DESTINATION: Self = OutboundBounds {
+    pub(crate) const DESTINATION: Self = OutboundBounds {
         connect: Duration::from_secs(3),
         whole: Duration::from_secs(10),
         body_bytes: 64 << 10,
@@ -133,7 +133,7 @@ pub(crate) struct OutboundClient {
 
 impl OutboundClient {
     /// Trusts `roots` alone. The fault is a line for the operator.
-    pub fn new(
+    pub(crate) fn new(
         roots: Arc<RootCertStore>,
         egress: &Egress,
         bounds: OutboundBounds,
@@ -154,19 +154,19 @@ impl OutboundClient {
         Ok(OutboundClient { client, bounds })
     }
 
-    pub fn bounds(&self) -> OutboundBounds {
+    pub(crate) fn bounds(&self) -> OutboundBounds {
         self.bounds
     }
 
     /// The same with another deadline.
     #[cfg(test)]
-    pub fn within(mut self, whole: Duration) -> Self {
+    pub(crate) fn within(mut self, whole: Duration) -> Self {
         self.bounds.whole = whole;
         self
     }
 
     /// Asks and reads the whole answer, whatever its status.
-    pub async fn ask(
+    pub(crate) async fn ask(
         &self,
         mut request: Request<Vec<u8>>,
     ) -> Result<Response<Vec<u8>>, OutboundFault> {
@@ -198,7 +198,7 @@ impl OutboundClient {
     }
 
     /// Asks and hands the answer's body on as it comes. The caller sets the deadline.
-    pub async fn pass(
+    pub(crate) async fn pass(
         &self,
         request: Request<SendBody>,
     ) -> Result<Response<Incoming>, OutboundFault> {

@@ -25,7 +25,7 @@ use super::tunnel::TunnelFault;
 
 /// Connects beneath a client. Clones share what they know.
 #[derive(Clone)]
-pub struct Connector {
+pub(crate) struct Connector {
     egress: Arc<Egress>,
     /// Every proxy that may be asked, with its credentials.
     proxies: Arc<Vec<(Arc<ProxySettings>, Arc<Proxy>)>>,
@@ -35,7 +35,7 @@ pub struct Connector {
 
 /// Which proxy gave no tunnel, and why.
 #[derive(Debug)]
-pub struct ProxyError {
+pub(crate) struct ProxyError {
     pub proxy: String,
     pub fault: TunnelFault,
 }
@@ -52,7 +52,7 @@ type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Connector {
     /// `timeout`: for a connection, with its tunnel. The fault is a line for the operator.
-    pub fn new(egress: &Egress, timeout: Duration) -> Result<Self, String> {
+    pub(crate) fn new(egress: &Egress, timeout: Duration) -> Result<Self, String> {
         let proxies = egress.proxies().into_iter();
         let proxies = proxies.map(|settings| Ok((settings.clone(), Arc::new(settings.open()?))));
         let proxies = proxies.collect::<Result<_, String>>()?;

@@ -25,7 +25,7 @@ type VariableProxy = Result<Option<Arc<ProxySettings>>, UnusableProxy>;
 
 /// A variable that names no proxy which could be used. Displays the variable and why, nothing of its value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UnusableProxy {
+pub(crate) struct UnusableProxy {
     pub variable: &'static str,
     pub fault: &'static str,
 }

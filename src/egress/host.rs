@@ -13,7 +13,7 @@ const NAME_LIMIT_BYTES: usize = 253;
 const LABEL_LIMIT_BYTES: usize = 63;
 
 /// The host in lower case, an IPv6 address without its brackets, and the port if there is one.
-pub fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
+pub(crate) fn host_and_port(authority: &str) -> Option<(String, Option<u16>)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, after) = rest.split_once(']')?;

@@ -49,7 +49,7 @@ pub enum Egress {
 
 impl Egress {
     /// The environment's proxies alone, as command lines use them.
-    pub fn of_process() -> Self {
+    pub(crate) fn of_process() -> Self {
         Egress::Environment {
             environment: Environment::process(),
             no_proxy: NoProxy::default(),
@@ -57,7 +57,7 @@ impl Egress {
     }
 
     /// The proxy for a host (an IPv6 address without brackets), or the variable that names none that can be used.
-    pub fn route(
+    pub(crate) fn route(
         &self,
         tls: bool,
         host: &str,

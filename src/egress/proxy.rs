@@ -35,7 +35,7 @@ impl std::fmt::Debug for ProxyCredentials {
 }
 
 /// A proxy's URL, taken apart.
-pub struct ProxyUrl {
+pub(crate) struct ProxyUrl {
     pub host: String,
     pub port: Option<u16>,
     /// Percent-decoded; of a URL with user information.
@@ -45,7 +45,7 @@ pub struct ProxyUrl {
 impl ProxyUrl {
     /// Takes a URL apart, whose scheme may be left out; the fault is the end of the sentence "`proxy` …", and repeats
     /// nothing of it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         let rest = match text.split_once("://") {
             Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => rest,
             Some(_) => {
@@ -123,7 +123,7 @@ impl Proxy {
     }
 
     /// What tells it from one of the same place with other credentials. As secret as they are.
-    pub fn opened_by(&self) -> &[u8] {
+    pub(crate) fn opened_by(&self) -> &[u8] {
         self.authorization
             .as_ref()
             .map_or(b"", |authorization| authorization.as_bytes())

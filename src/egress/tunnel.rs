@@ -32,16 +32,8 @@ pub enum TunnelFault {
 }
 
 impl TunnelFault {
-    /// One of each, with what a proxy that wants credentials says.
-    pub const ALL: [TunnelFault; 4] = [
-        TunnelFault::Unreachable,
-        TunnelFault::Refused(407),
-        TunnelFault::Broken,
-        TunnelFault::TimedOut,
-    ];
-
     /// A stable code.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             TunnelFault::Unreachable => "proxy_unreachable",
             TunnelFault::Refused(_) => "proxy_refused",
@@ -69,7 +61,7 @@ impl std::error::Error for TunnelFault {}
 
 impl Proxy {
     /// Turns a connection to this proxy into one to a host behind it.
-    pub async fn tunnel(
+    pub(crate) async fn tunnel(
         &self,
         tcp: &mut TcpStream,
         host: &str,

@@ -16,7 +16,7 @@ const NAMES_LIMIT_ENTRIES: usize = 16;
 const VALUE_LIMIT_BYTES: usize = 1024;
 
 /// What an answer says of what was dropped.
-pub fn told(answer: &GrpcAnswer) -> HeaderMap {
+pub(crate) fn told(answer: &GrpcAnswer) -> HeaderMap {
     let all = answer.trailers.as_ref().unwrap_or(&answer.headers).iter();
     let fitting = all.filter(|(name, value)| {
         name.as_str().starts_with(PREFIX) && value.len() <= VALUE_LIMIT_BYTES
@@ -28,7 +28,7 @@ pub fn told(answer: &GrpcAnswer) -> HeaderMap {
 }
 
 /// How many items that is at least: points, or else metrics, of which each has one.
-pub fn items(told: &HeaderMap) -> u64 {
+pub(crate) fn items(told: &HeaderMap) -> u64 {
     let count = |name: &str| told.get(name).and_then(number);
     count("otlp-points-dropped")
         .or(count("otlp-metrics-dropped"))
@@ -36,7 +36,7 @@ pub fn items(told: &HeaderMap) -> u64 {
 }
 
 /// Adds what another part's answer says: counts to counts, words to words.
-pub fn add(to: &mut HeaderMap, told: &HeaderMap) {
+pub(crate) fn add(to: &mut HeaderMap, told: &HeaderMap) {
     for (name, value) in told {
         let sum = match to.get(name) {
             Some(known) if known == value && number(known).is_none() => continue,

@@ -27,7 +27,7 @@ use crate::vault::Lease;
 
 /// How a body is written, on both sides of us.
 #[derive(Clone, Copy, Debug)]
-pub struct WireFormat {
+pub(crate) struct WireFormat {
     pub signal: Signal,
     pub encoding: Encoding,
     pub protocol: Protocol,
@@ -36,9 +36,9 @@ pub struct WireFormat {
 }
 
 /// One part, ready to go.
-pub struct OutgoingPart {
+pub(crate) struct OutgoingPart {
     pub route: Route,
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     pub backend: Arc<Backend>,
     pub headers: HeaderMap,
     /// As it goes out: compressed, and framed for gRPC.
@@ -48,7 +48,7 @@ pub struct OutgoingPart {
 }
 
 /// What became of a part.
-pub enum PartResult {
+pub(crate) enum PartResult {
     /// The backend has it, all or but for what it says.
     Taken(Option<PartialSuccess>),
     /// The backend took it at an earlier try.
@@ -60,8 +60,8 @@ pub enum PartResult {
 }
 
 /// A part's end.
-pub struct PartOutcome {
-    pub fate: PartResult,
+pub(crate) struct PartOutcome {
+    pub(crate) fate: PartResult,
     pub upstream_status: Option<u16>,
     /// What the backend said, to be passed on where it is the only answer.
     pub delivered: Option<Delivered>,
@@ -69,7 +69,7 @@ pub struct PartOutcome {
 
 impl PartOutcome {
     /// A part that could not be sent at all.
-    pub fn unsent(refusal: Refusal) -> Self {
+    pub(crate) fn unsent(refusal: Refusal) -> Self {
         let fate = if refusal.class.is_callers() {
             PartResult::Refused(Some(refusal))
         } else {
@@ -84,7 +84,7 @@ impl PartOutcome {
 }
 
 /// Sends all parts, `parallel` at once; the outcomes are in the order of the parts.
-pub async fn send_all(
+pub(crate) async fn send_all(
     snapshot: &Arc<Snapshot>,
     shared: &Arc<Shared>,
     account: &Account,

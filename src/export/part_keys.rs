@@ -18,7 +18,7 @@ use crate::state::Shared;
 use crate::state::work;
 
 /// Those of one export.
-pub struct PartKeys<'a> {
+pub(crate) struct PartKeys<'a> {
     memory: &'a Remembered,
     sender: &'a Facts,
     signal: Signal,
@@ -45,7 +45,7 @@ impl<'a> PartKeys<'a> {
     /// `parts`: how many there are. One alone is not to be remembered. If it fails, there is nothing that was taken. If it was
     /// taken and its caller left before it was told, a retry doubles it, as it would without a gateway: OTLP delivers at
     /// least once (specification, "Duplicate Data"). To prevent that would cost every small export two digests.
-    pub fn new(
+    pub(crate) fn new(
         shared: &'a Shared,
         sender: &'a Facts,
         signal: Signal,
@@ -75,7 +75,13 @@ impl<'a> PartKeys<'a> {
     }
 
     /// Keeps what the name of the part at this place is made of.
-    pub fn keep(&mut self, place: usize, backend: &Arc<Backend>, project: &str, message: &[Bytes]) {
+    pub(crate) fn keep(
+        &mut self,
+        place: usize,
+        backend: &Arc<Backend>,
+        project: &str,
+        message: &[Bytes],
+    ) {
         if !self.is_kept {
             return;
         }
@@ -94,7 +100,7 @@ impl<'a> PartKeys<'a> {
     }
 
     /// The name of each part that may be known, in their order; none if none may be.
-    pub fn known(&self) -> &[Option<PartKey>] {
+    pub(crate) fn known(&self) -> &[Option<PartKey>] {
         if self.memory.may_know(self.likeness) {
             self.all()
         } else {
@@ -103,7 +109,7 @@ impl<'a> PartKeys<'a> {
     }
 
     /// Keeps in mind that parts were taken, each with what was said.
-    pub fn remember<'s>(
+    pub(crate) fn remember<'s>(
         &self,
         taken: impl Iterator<Item = (usize, &'s Option<PartialSuccess>)>,
         until: UnixMillis,
@@ -119,7 +125,7 @@ impl<'a> PartKeys<'a> {
     }
 
     /// The export has been answered with success.
-    pub fn forget(&self) {
+    pub(crate) fn forget(&self) {
         if self.memory.may_know(self.likeness) {
             let keys = work::beside(self.is_large, || self.all());
             keys.iter()

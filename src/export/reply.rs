@@ -24,7 +24,7 @@ const EXPORT_TAKES: [HeaderName; 4] = [
 ];
 
 /// Passes on the answer to an export.
-pub async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Result<(), BrokenOff> {
+pub(crate) async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Result<(), BrokenOff> {
     exchange.state.status = Some(said.status.as_u16());
     let mut headers = Vec::with_capacity(EXPORT_TAKES.len() + 2);
     for name in EXPORT_TAKES {
@@ -36,7 +36,7 @@ pub async fn export(exchange: &mut Exchange<'_>, said: &Answer) -> Result<(), Br
 
 /// Answers an export of several parts, or one that we have something to say on. `message`: an
 /// `Export*ServiceResponse`; `dropped`: what backends say that they dropped, for gRPC's trailers.
-pub async fn exported(
+pub(crate) async fn exported(
     exchange: &mut Exchange<'_>,
     manner: WireFormat,
     message: Vec<u8>,
@@ -70,7 +70,7 @@ const GRPC_TAKES: [HeaderName; 3] = [
 ];
 
 /// Passes on a gRPC answer.
-pub async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Result<(), BrokenOff> {
+pub(crate) async fn grpc(exchange: &mut Exchange<'_>, said: GrpcAnswer) -> Result<(), BrokenOff> {
     exchange.state.status = Some(said.status.as_u16());
     let dropped = dropped::told(&said);
     let kept = |from: &HeaderMap| {

@@ -40,7 +40,7 @@ use crate::state::work::{SMALL_BYTES, Work};
 use crate::transform::{self, Coding};
 
 /// A report whose body has been read.
-pub struct Opened {
+pub(crate) struct Opened {
     pub report: Report,
     /// Decompressed.
     bytes: u64,
@@ -50,7 +50,7 @@ pub struct Opened {
 }
 
 /// Reads the body of a report.
-pub async fn open(
+pub(crate) async fn open(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     ask: &LegacyRequest,
@@ -95,7 +95,7 @@ pub async fn open(
 
 impl Opened {
     /// The caller with what the body proves.
-    pub fn identifies(&self, caller: Caller) -> Result<Caller, Refusal> {
+    pub(crate) fn identifies(&self, caller: Caller) -> Result<Caller, Refusal> {
         match self.report.token() {
             Token::None => Ok(caller),
             Token::One(token) => Ok(accept::with_body_token(caller, token)?),
@@ -105,7 +105,7 @@ impl Opened {
 }
 
 /// A report whose sender may write somewhere.
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     pub call: &'a Call,
     pub ask: &'a LegacyRequest,
     pub identity: &'a Identity,
@@ -114,7 +114,7 @@ pub struct Asked<'a> {
 
 /// The body of a report whose sender is known. `opened`: if it was read already; `shown`: what its sender was identified
 /// by.
-pub async fn read(
+pub(crate) async fn read(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     asked: &Asked<'_>,
@@ -143,21 +143,25 @@ pub async fn read(
 
 impl Opened {
     /// Where it goes.
-    pub fn permit(&self, policy: &Policy, reach: &Reach) -> Result<(NodeId, Permit), Denial> {
+    pub(crate) fn permit(
+        &self,
+        policy: &Policy,
+        reach: &Reach,
+    ) -> Result<(NodeId, Permit), Denial> {
         let node = place(policy, reach, self.report.service())?;
         Ok((node, policy.permit(reach, node)?))
     }
 }
 
 /// Where a permitted report goes, and what opens the way.
-pub struct Way<'a> {
+pub(crate) struct Way<'a> {
     pub node: NodeId,
     pub permit: &'a Permit,
     pub route: &'a Route,
 }
 
 /// Sends the report on, and answers.
-pub async fn send(
+pub(crate) async fn send(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     asked: &Asked<'_>,

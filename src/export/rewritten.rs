@@ -38,7 +38,7 @@ use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
 use crate::transform::{self, Coding, Compression, Part, Split};
 
 /// An export whose sender may write somewhere, before its body has come.
-pub struct Asked<'a> {
+pub(crate) struct Asked<'a> {
     pub call: &'a Call,
     pub ask: &'a IngestRequest,
     pub identity: &'a Identity,
@@ -46,7 +46,7 @@ pub struct Asked<'a> {
 }
 
 /// An export that was read and taken apart: nothing of it has left.
-pub struct TakenApart {
+pub(crate) struct TakenApart {
     format: WireFormat,
     export: Export,
     pub split: Split,
@@ -61,14 +61,14 @@ pub struct TakenApart {
 }
 
 /// What was read.
-pub enum Read {
+pub(crate) enum Read {
     /// Nothing that an app, a permit or a backend is needed for.
     Empty(WireFormat),
     TakenApart(Box<TakenApart>),
 }
 
 /// Reads an export, and takes it apart by whose its resources are.
-pub async fn read(
+pub(crate) async fn read(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     asked: &Asked<'_>,
@@ -148,7 +148,7 @@ pub async fn read(
 
 impl TakenApart {
     /// Why none of it may go anywhere.
-    pub fn denial(&self) -> Option<&Denial> {
+    pub(crate) fn denial(&self) -> Option<&Denial> {
         self.split
             .rejected
             .denial
@@ -157,7 +157,7 @@ impl TakenApart {
     }
 
     /// Sends the parts, and answers.
-    pub async fn send(
+    pub(crate) async fn send(
         self: Box<Self>,
         exchange: &mut Exchange<'_>,
         context: &RequestContext,
@@ -231,7 +231,7 @@ impl TakenApart {
 }
 
 /// Refuses resources with more attributes than a resource may have.
-pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
+pub(crate) fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
     if most as u64 <= u64::from(limits.attributes_per_resource) {
         return Ok(());
     }
@@ -243,7 +243,7 @@ pub fn within_attributes(most: usize, limits: &Limits) -> Result<(), Refusal> {
 }
 
 /// Answers an export that carries nothing.
-pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
+pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
     let body = otlp::write_answer(format.signal, format.encoding, None);
     let items = Some(Items::default());
     let detail = Some("the export is empty".to_owned());
@@ -258,7 +258,7 @@ pub async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Outcome {
         .settled(written.map_err(|_| body::client_closed()))
 }
 
-pub fn leaving(configured: Compression, came: Coding) -> Coding {
+pub(crate) fn leaving(configured: Compression, came: Coding) -> Coding {
     match configured {
         // Which of its two formats a backend would take, is not known.
         Compression::Same if came == Coding::Snappy => Coding::Gzip,
@@ -321,7 +321,7 @@ fn wrap(
 }
 
 /// Compresses and frames what goes out, and says so in its head.
-pub fn pack(
+pub(crate) fn pack(
     headers: &mut HeaderMap,
     protocol: Protocol,
     leaving: Coding,

@@ -29,7 +29,7 @@ use crate::vault::Lease;
 const ANSWER_LIMIT_BYTES: u64 = 4 << 20;
 
 /// All that an export needs on its way but the body and the credential.
-pub struct UpstreamRequest<'a> {
+pub(crate) struct UpstreamRequest<'a> {
     pub snapshot: &'a Snapshot,
     pub shared: &'a Shared,
     /// The caller that the answer is held for.
@@ -40,24 +40,24 @@ pub struct UpstreamRequest<'a> {
     /// What goes on of the caller's head, or stands for it.
     pub headers: &'a HeaderMap,
     /// Whether the body holds the credential too, so that another one would need another body.
-    pub is_sealed: bool,
+    pub(crate) is_sealed: bool,
     /// When the caller stops waiting, if it said so.
     pub deadline: Option<Instant>,
 }
 
 /// When a caller that waits so long stops waiting. What cannot be counted is for ever.
-pub fn deadline(patience: Option<Duration>) -> Option<Instant> {
+pub(crate) fn deadline(patience: Option<Duration>) -> Option<Instant> {
     Instant::now().checked_add(patience?)
 }
 
 /// What the backend said.
-pub enum Said {
+pub(crate) enum Said {
     Http(Answer),
     Grpc(GrpcAnswer),
 }
 
 /// A backend's answer, and what goes with it.
-pub struct Delivered {
+pub(crate) struct Delivered {
     /// Without any credential of ours.
     pub said: Said,
     /// Holds the answer's place in the memory budget.
@@ -65,7 +65,7 @@ pub struct Delivered {
 }
 
 impl Said {
-    pub fn status(&self) -> StatusCode {
+    pub(crate) fn status(&self) -> StatusCode {
         match self {
             Said::Http(answer) => answer.status,
             Said::Grpc(answer) => answer.status,
@@ -113,7 +113,7 @@ impl Said {
 /// there, or nothing that takes exports (404, 405; RFC 9110 section 15.5), a proxy or the network wants to know us first
 /// (407; 511, RFC 6585 section 6), the connection was too slow, another host's, or too early (408, 421; 425, RFC 8470
 /// section 5.2). An exporter would take any of them for the last word (OTLP specification, "Failures").
-pub fn is_of_the_way(status: u16) -> bool {
+pub(crate) fn is_of_the_way(status: u16) -> bool {
     matches!(status, 404 | 405 | 407 | 408 | 421 | 425 | 511)
 }
 
@@ -136,7 +136,7 @@ fn speaks_of_tokens(words: &[u8]) -> bool {
 }
 
 /// Sends the body. A failure tells the last status that came.
-pub async fn deliver<S: Supply>(
+pub(crate) async fn deliver<S: Supply>(
     errand: &UpstreamRequest<'_>,
     mut lease: Lease,
     body: &mut Replayable<S>,

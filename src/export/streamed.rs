@@ -27,7 +27,7 @@ use crate::route::Route;
 use crate::vault::Lease;
 
 /// Sends an export on as it comes, and counts what became of it. What is in it, nothing here has read.
-pub async fn export(
+pub(crate) async fn export(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     (ask, identity): (&IngestRequest, &Identity),
@@ -115,7 +115,10 @@ async fn send(
 }
 
 /// Gives the caller the backend's answer to an export.
-pub async fn pass_on(exchange: &mut Exchange<'_>, delivered: Delivered) -> Result<(), Refusal> {
+pub(crate) async fn pass_on(
+    exchange: &mut Exchange<'_>,
+    delivered: Delivered,
+) -> Result<(), Refusal> {
     let Delivered { said, held } = delivered;
     let outcome = match said {
         Said::Http(answer) => {

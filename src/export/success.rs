@@ -16,7 +16,7 @@ use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess};
 
 /// What a success says; `None`: it is no success. The answer is made one that an exporter reads.
-pub fn settle(manner: WireFormat, said: &mut Said) -> Option<Option<PartialSuccess>> {
+pub(crate) fn settle(manner: WireFormat, said: &mut Said) -> Option<Option<PartialSuccess>> {
     match said {
         Said::Http(answer) => answer.status.is_success().then(|| http(manner, answer)),
         Said::Grpc(answer) => {

@@ -18,7 +18,7 @@ const RESOURCES: usize = 256;
 const SERVICES: usize = 16;
 
 /// One export's, in the order of its parts.
-pub struct Tally(Vec<Vec<OfApp>>);
+pub(crate) struct Tally(Vec<Vec<OfApp>>);
 
 struct OfApp {
     node: NodeId,
@@ -29,7 +29,7 @@ struct OfApp {
 
 impl Tally {
     /// Counts. `bytes`: of the whole export; each app's share is by items.
-    pub fn of(export: &Export, split: &Split, bytes: u64) -> Self {
+    pub(crate) fn of(export: &Export, split: &Split, bytes: u64) -> Self {
         let total: u64 = split.parts.iter().map(Part::items).sum();
         let share = |items: u64| {
             let share = u128::from(bytes) * u128::from(items) / u128::from(total.max(1));
@@ -60,12 +60,18 @@ impl Tally {
     }
 
     /// All of it was refused before it was sent.
-    pub fn failed(&self, shared: &Shared, split: &Split) {
+    pub(crate) fn failed(&self, shared: &Shared, split: &Split) {
         split.parts.iter().for_each(|part| failed(shared, part));
     }
 
     /// Tells what became of the parts.
-    pub fn settle(&self, shared: &Shared, split: &Split, outcomes: &[PartOutcome], sender: &Facts) {
+    pub(crate) fn settle(
+        &self,
+        shared: &Shared,
+        split: &Split,
+        outcomes: &[PartOutcome],
+        sender: &Facts,
+    ) {
         let now = shared.clock.now();
         for ((apps, part), outcome) in self.0.iter().zip(&split.parts).zip(outcomes) {
             let rejected = match &outcome.fate {

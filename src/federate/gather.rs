@@ -12,7 +12,7 @@ use tokio::time::{Instant, timeout_at};
 
 /// Why a target has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Lapse {
+pub(crate) enum Lapse {
     /// The deadline came first, perhaps before it was asked at all.
     Late,
     /// Asking it failed within ourselves.
@@ -20,7 +20,7 @@ pub enum Lapse {
 }
 
 impl Lapse {
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             Lapse::Late => Reason::QueryDeadline,
             Lapse::Lost => Reason::InternalDefect,
@@ -29,7 +29,7 @@ impl Lapse {
 }
 
 /// Asks each target, `parallel` (at least one) at once.
-pub async fn gather<T, R, F>(
+pub(crate) async fn gather<T, R, F>(
     targets: Vec<T>,
     parallel: usize,
     deadline: Instant,

@@ -11,7 +11,7 @@ use super::raw::{RawMembers, at, text_at};
 use super::{MergeFault, Origin};
 
 /// The items at a pointer in a whole answer. `null` stands for none: some backends write an empty list so.
-pub fn items<'a>(body: &'a [u8], pointer: &str) -> Result<Vec<Item<'a>>, MergeFault> {
+pub(crate) fn items<'a>(body: &'a [u8], pointer: &str) -> Result<Vec<Item<'a>>, MergeFault> {
     let document: &RawValue = serde_json::from_slice(body).map_err(|_| MergeFault::Shape)?;
     let list = at(document, pointer).ok_or(MergeFault::Shape)?;
     let entries: Option<Vec<&RawValue>> =
@@ -24,19 +24,24 @@ pub fn items<'a>(body: &'a [u8], pointer: &str) -> Result<Vec<Item<'a>>, MergeFa
 }
 
 /// One item as the backend wrote it.
-pub struct Item<'a> {
+pub(crate) struct Item<'a> {
     entry: &'a RawValue,
     members: RawMembers<'a>,
 }
 
 impl Item<'_> {
     /// The text at a pointer within the item.
-    pub fn text(&self, pointer: &str) -> Option<String> {
+    pub(crate) fn text(&self, pointer: &str) -> Option<String> {
         text_at(self.entry, pointer)
     }
 
     /// The item with what we add: where it is from, its link (`null` without one), and `more`.
-    pub fn write(&self, origin: &Origin, link: Option<&str>, more: &[(&str, Value)]) -> String {
+    pub(crate) fn write(
+        &self,
+        origin: &Origin,
+        link: Option<&str>,
+        more: &[(&str, Value)],
+    ) -> String {
         let ours = [
             ("app", Value::from(origin.app.as_str())),
             ("project", Value::from(&*origin.project)),

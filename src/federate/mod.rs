@@ -11,11 +11,11 @@ mod origins;
 mod raw;
 mod series;
 
-pub use gather::gather;
-pub use list::{Item, items};
-pub use origins::origins;
-pub use raw::text_at;
-pub use series::Series;
+pub(crate) use gather::gather;
+pub(crate) use list::{Item, items};
+pub(crate) use origins::origins;
+pub(crate) use raw::text_at;
+pub(crate) use series::Series;
 
 use std::sync::Arc;
 
@@ -27,14 +27,14 @@ use crate::reason::Reason;
 
 /// Where an answer comes from: a project and the app that is its home.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Origin {
+pub(crate) struct Origin {
     pub app: AppPath,
     pub project: Arc<str>,
 }
 
 /// A project whose part is missing, or a part of it.
 #[derive(Clone, Debug)]
-pub struct Missing {
+pub(crate) struct Missing {
     pub origin: Origin,
     /// What was asked of it, where a question asks several things; and of which item.
     pub resource: Option<String>,
@@ -49,7 +49,7 @@ pub struct Missing {
 
 /// Why an answer, or a part of it, is not merged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MergeFault {
+pub(crate) enum MergeFault {
     /// Not the document that the operation should answer with.
     Shape,
     /// The backend said no.
@@ -63,7 +63,7 @@ pub enum MergeFault {
 }
 
 impl MergeFault {
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             MergeFault::Shape => Reason::UpstreamAnswerUnknownShape,
             MergeFault::Status => Reason::UpstreamStatus,
@@ -75,7 +75,7 @@ impl MergeFault {
 }
 
 /// A JSON array that grows within a limit and the budget.
-pub struct Pile {
+pub(crate) struct Pile {
     text: String,
     count: usize,
     limit_bytes: u64,
@@ -84,7 +84,7 @@ pub struct Pile {
 
 impl Pile {
     /// An empty array.
-    pub fn new(limit_bytes: u64, held: Reservation) -> Self {
+    pub(crate) fn new(limit_bytes: u64, held: Reservation) -> Self {
         Pile {
             text: String::new(),
             count: 0,
@@ -94,7 +94,7 @@ impl Pile {
     }
 
     /// Adds one project's entries, all or none.
-    pub fn add(&mut self, entries: &[String]) -> Result<(), MergeFault> {
+    pub(crate) fn add(&mut self, entries: &[String]) -> Result<(), MergeFault> {
         let more: u64 = entries.iter().map(|entry| entry.len() as u64 + 1).sum();
         if more.saturating_add(self.text.len() as u64) > self.limit_bytes {
             return Err(MergeFault::TooLarge);
@@ -113,18 +113,18 @@ impl Pile {
         Ok(())
     }
 
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.count == 0
     }
 
     /// The array's inside, and what holds its place in the budget.
-    pub fn finish(self) -> (String, Reservation) {
+    pub(crate) fn finish(self) -> (String, Reservation) {
         (self.text, self.held)
     }
 }
 
 /// The answer to a question to a part of the tree.
-pub struct Merged<'a> {
+pub(crate) struct Merged<'a> {
     /// What was asked of.
     pub app: &'a AppPath,
     pub resource: &'a str,
@@ -137,7 +137,7 @@ pub struct Merged<'a> {
 
 impl Merged<'_> {
     /// The whole document: what failed stands before what came, so that it is not overlooked.
-    pub fn write(&self) -> String {
+    pub(crate) fn write(&self) -> String {
         let errors: Vec<Value> = self.missing.iter().map(Missing::document).collect();
         let (name, content) = &self.content;
         let mut text = String::with_capacity(content.len() + 512);

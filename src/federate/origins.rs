@@ -9,7 +9,7 @@ use crate::apps::{AppPath, NodeId, Tree};
 use crate::reason::Reason;
 
 /// The projects at and beneath an app, in the tree's order: its own or its nearest ancestor's first.
-pub fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, Reason> {
+pub(crate) fn origins(tree: &Tree, app: &AppPath) -> Result<Vec<Origin>, Reason> {
     let node = tree.find(app).ok_or(Reason::AppUnknown)?;
     let above = tree
         .project_of(node)

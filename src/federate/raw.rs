@@ -12,7 +12,7 @@ use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// An object's members, in their order.
-pub struct RawMembers<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
+pub(crate) struct RawMembers<'a>(pub Vec<(Cow<'a, str>, &'a RawValue)>);
 
 /// A name; borrowed unless it has escapes.
 #[derive(Deserialize)]
@@ -48,11 +48,11 @@ impl<'de: 'a, 'a> Deserialize<'de> for RawMembers<'a> {
 
 impl<'a> RawMembers<'a> {
     /// `None`: no object.
-    pub fn of(value: &'a RawValue) -> Option<Self> {
+    pub(crate) fn of(value: &'a RawValue) -> Option<Self> {
         serde_json::from_str(value.get()).ok()
     }
 
-    pub fn get(&self, name: &str) -> Option<&'a RawValue> {
+    pub(crate) fn get(&self, name: &str) -> Option<&'a RawValue> {
         self.0
             .iter()
             .find(|(known, _)| known == name)
@@ -61,7 +61,7 @@ impl<'a> RawMembers<'a> {
 }
 
 /// The value at a pointer through objects; an empty pointer is the value itself. The profile's pointers have no escapes.
-pub fn at<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
+pub(crate) fn at<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
     pointer
         .split('/')
         .skip(1)
@@ -69,7 +69,7 @@ pub fn at<'a>(value: &'a RawValue, pointer: &str) -> Option<&'a RawValue> {
 }
 
 /// The text or number at a pointer, as text.
-pub fn text_at(value: &RawValue, pointer: &str) -> Option<String> {
+pub(crate) fn text_at(value: &RawValue, pointer: &str) -> Option<String> {
     match serde_json::from_str(at(value, pointer)?.get()).ok()? {
         serde_json::Value::String(text) => Some(text),
         serde_json::Value::Number(number) => Some(number.to_string()),

@@ -21,17 +21,17 @@ const LABELS: &str = "group-labels";
 const OURS: [&str; 2] = ["app", "project"];
 
 /// Answers that were joined.
-pub struct JoinedSeries {
+pub(crate) struct JoinedSeries {
     /// `{"attributes":{…}}`
     pub text: String,
     /// Its place in the memory budget.
     pub held: Vec<Reservation>,
     /// Which of them did not fit, by their places, and why.
-    pub unfit: Vec<(usize, MergeFault)>,
+    pub(crate) unfit: Vec<(usize, MergeFault)>,
 }
 
 /// One project's answer.
-pub struct Series<'a> {
+pub(crate) struct Series<'a> {
     origin: Origin,
     series: Vec<RawMembers<'a>>,
     logs: Vec<(&'a RawValue, RawMembers<'a>)>,
@@ -41,7 +41,7 @@ pub struct Series<'a> {
 
 impl<'a> Series<'a> {
     /// Reads an answer whose series lie in the object at `pointer`.
-    pub fn read(origin: Origin, body: &'a [u8], pointer: &str) -> Result<Self, MergeFault> {
+    pub(crate) fn read(origin: Origin, body: &'a [u8], pointer: &str) -> Result<Self, MergeFault> {
         let document: &RawValue = serde_json::from_slice(body).map_err(|_| MergeFault::Shape)?;
         let members = at(document, pointer)
             .and_then(RawMembers::of)
@@ -82,7 +82,7 @@ impl<'a> Series<'a> {
     }
 
     /// How many series and log entries it has.
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         (self.series.len() + self.logs.len()) as u64
     }
 
@@ -135,7 +135,7 @@ impl<'a> Series<'a> {
     }
 
     /// Joins answers.
-    pub fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> JoinedSeries {
+    pub(crate) fn join(answers: &[Series<'_>], mut pile: Pile, mut logs: Pile) -> JoinedSeries {
         let agreed: Vec<(&str, &RawValue)> = answers.first().map_or_else(Vec::new, |first| {
             let all = |name: &str, value: &RawValue| {
                 answers.iter().all(|answer| answer.says(name, value))

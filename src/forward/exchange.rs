@@ -39,7 +39,7 @@ const GATHER_BYTES: usize = 32 * 1024;
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct Answer {
+pub(crate) struct Answer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -47,7 +47,7 @@ pub struct Answer {
 
 /// What may be sent a second time when a connection that was at rest turns out to be dead.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Repeat {
+pub(crate) enum Repeat {
     /// What means the same if it is done twice: as long as nothing of an answer came.
     Idempotent,
     /// Everything else: only if no byte of it had been sent (RFC 9110 section 9.2.2).
@@ -55,7 +55,7 @@ pub enum Repeat {
 }
 
 impl Repeat {
-    pub fn of(method: &Method) -> Self {
+    pub(crate) fn of(method: &Method) -> Self {
         if method.is_idempotent() {
             Repeat::Idempotent
         } else {
@@ -65,7 +65,7 @@ impl Repeat {
 }
 
 /// Sends `head` (request line and headers, without framing and the final empty line) and the body.
-pub async fn exchange<S: Supply>(
+pub(crate) async fn exchange<S: Supply>(
     backend: &Backend,
     head: &[u8],
     repeat: Repeat,

@@ -54,7 +54,7 @@ const FIRST_PAUSE: Duration = Duration::from_millis(10);
 
 /// A whole answer.
 #[derive(Debug)]
-pub struct GrpcAnswer {
+pub(crate) struct GrpcAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
@@ -63,7 +63,7 @@ pub struct GrpcAnswer {
 }
 
 /// The status of a gRPC answer, in its trailers or, alone, in its head.
-pub fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
+pub(crate) fn grpc_code(answer: &GrpcAnswer) -> Option<u16> {
     let status = answer
         .trailers
         .as_ref()
@@ -214,7 +214,7 @@ async fn place(backend: &Backend) -> Result<StreamPlace, ExchangeFault> {
 }
 
 /// Sends one call. `head` is complete but for the body.
-pub async fn exchange_grpc<S: Supply>(
+pub(crate) async fn exchange_grpc<S: Supply>(
     backend: &Backend,
     head: Request<()>,
     body: &mut Replayable<S>,

@@ -44,7 +44,7 @@ const LEGACY_TAKES: [HeaderName; 5] = [
 const QUERY_TAKES: [HeaderName; 2] = [CONTENT_TYPE, ACCEPT];
 
 /// What of an export's or report's head may go on, out of all that the caller sent, and what its body was read as.
-pub fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> HeaderMap {
+pub(crate) fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> HeaderMap {
     let names: &[HeaderName] = match protocol {
         // Which of them a route needs is decided where its head is built.
         Protocol::Http => &LEGACY_TAKES,
@@ -56,7 +56,11 @@ pub fn taken(protocol: Protocol, media_type: &str, incoming: &HeaderMap) -> Head
 }
 
 /// What of a query's head may go on, all of which may change the answer; and what its body is, if it has one.
-pub fn taken_by_queries(profile: &Profile, incoming: &HeaderMap, has_body: bool) -> HeaderMap {
+pub(crate) fn taken_by_queries(
+    profile: &Profile,
+    incoming: &HeaderMap,
+    has_body: bool,
+) -> HeaderMap {
     let names = [&ACCEPT, &profile.tenant_header].into_iter();
     let taken = names.filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())));
     let sent = incoming
@@ -79,10 +83,10 @@ fn written(media_type: &str) -> Option<(HeaderName, HeaderValue)> {
 
 /// A head that cannot be built: a defect of ours, answered as such.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeadDefect;
+pub(crate) struct HeadDefect;
 
 /// The head of a gRPC export.
-pub fn grpc(
+pub(crate) fn grpc(
     route: &Route,
     lease: &Lease,
     backend: &Backend,
@@ -135,7 +139,7 @@ fn grpc_timeout(patience: Duration) -> String {
 
 /// The head of an HTTP/1.1 request without its framing and final empty line. Wiped when dropped: it holds
 /// the credential.
-pub fn http1(
+pub(crate) fn http1(
     method: &Method,
     route: &Route,
     lease: &Lease,
@@ -195,7 +199,7 @@ pub fn http1(
 }
 
 /// The token as the password of an empty user name, as HTTP Basic has it (RFC 7617 section 2). To be wiped.
-pub fn basic(token: &[u8]) -> String {
+pub(crate) fn basic(token: &[u8]) -> String {
     let pair = Zeroizing::new([b":", token].concat());
     base64::engine::general_purpose::STANDARD.encode(&*pair)
 }

@@ -27,14 +27,14 @@ use crate::lock::Mutex;
 const RESTING_LIMIT: usize = 512;
 
 /// A connection to a backend.
-pub enum BackendStream {
+pub(crate) enum BackendStream {
     Plain(TcpStream),
     Tls(Box<TlsStream<TcpStream>>),
 }
 
 /// Why there is no connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum DialFault {
+pub(crate) enum DialFault {
     Unreachable,
     /// The proxy gave no tunnel.
     Proxy(TunnelFault),
@@ -44,7 +44,7 @@ pub enum DialFault {
 }
 
 /// Resting connections, the last used on top.
-pub struct Pool {
+pub(crate) struct Pool {
     tls: Option<(TlsConnector, ServerName<'static>)>,
     through: Option<Through>,
     resting: Mutex<Vec<(BackendStream, Instant)>>,
@@ -54,14 +54,14 @@ pub struct Pool {
 
 /// The way through a proxy to a host and port behind it.
 #[derive(Clone)]
-pub struct Through {
+pub(crate) struct Through {
     pub proxy: Arc<Proxy>,
     pub host: String,
     pub port: u16,
 }
 
 impl Pool {
-    pub fn new(
+    pub(crate) fn new(
         tls: Option<(Arc<ClientConfig>, ServerName<'static>)>,
         through: Option<Through>,
         idle_timeout: Duration,
@@ -77,7 +77,7 @@ impl Pool {
     }
 
     /// A connection that rested here and is alive.
-    pub fn take(&self) -> Option<BackendStream> {
+    pub(crate) fn take(&self) -> Option<BackendStream> {
         let mut resting = self.resting.lock();
         while let Some((mut wire, since)) = resting.pop() {
             if since.elapsed() > self.idle_timeout {
@@ -93,7 +93,7 @@ impl Pool {
     }
 
     /// Lets a connection rest whose last answer was read to its end.
-    pub fn give(&self, wire: BackendStream) {
+    pub(crate) fn give(&self, wire: BackendStream) {
         let mut resting = self.resting.lock();
         if resting.len() < RESTING_LIMIT {
             resting.push((wire, Instant::now()));
@@ -108,7 +108,7 @@ impl Pool {
     }
 
     /// Dials, through the proxy if there is one, and proves who answers. `address`: the proxy's, or the backend's.
-    pub async fn dial(&self, address: SocketAddr) -> Result<BackendStream, DialFault> {
+    pub(crate) async fn dial(&self, address: SocketAddr) -> Result<BackendStream, DialFault> {
         let deadline = tokio::time::Instant::now() + self.connect_timeout;
         let tcp = match &self.through {
             None => {

@@ -18,7 +18,7 @@ use crate::reason::Reason;
 
 /// Whose fault it is that there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExchangeFault {
+pub(crate) enum ExchangeFault {
     /// The body that the caller sends.
     Caller(Fault),
     /// The caller went away while the answer was awaited.
@@ -35,7 +35,7 @@ impl From<SendFault> for ExchangeFault {
 
 /// Why there is no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum SendFault {
+pub(crate) enum SendFault {
     /// No connection, or it broke.
     Unreachable,
     /// The proxy before the backend gave no tunnel to it; nothing was sent.
@@ -57,23 +57,7 @@ pub enum SendFault {
 }
 
 impl SendFault {
-    pub const ALL: [SendFault; 13] = [
-        SendFault::Unreachable,
-        SendFault::Proxy(TunnelFault::Unreachable),
-        SendFault::Proxy(TunnelFault::Refused(407)),
-        SendFault::Proxy(TunnelFault::Broken),
-        SendFault::Proxy(TunnelFault::TimedOut),
-        SendFault::NotVerified,
-        SendFault::TimedOut,
-        SendFault::TooLarge,
-        SendFault::Undecodable,
-        SendFault::Defect,
-        SendFault::Busy,
-        SendFault::Memory(Spent::Total),
-        SendFault::Memory(Spent::Share),
-    ];
-
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             SendFault::Unreachable => Reason::UpstreamUnreachable,
             SendFault::Proxy(TunnelFault::Unreachable) => Reason::UpstreamProxyUnreachable,
@@ -103,12 +87,12 @@ impl From<DialFault> for SendFault {
 }
 
 /// How much of an answer is taken.
-pub struct Intake<'a> {
-    pub limit_bytes: u64,
+pub(crate) struct Intake<'a> {
+    pub(crate) limit_bytes: u64,
     /// Whether a 2xx, or gRPC's status, says enough by itself: its body, if that breaks off, is too large, or has no clear
     /// end because the head is broken, is taken for an empty one.
     /// So it is for exports, which would arrive twice if an answer that cannot be read were a failure.
-    pub status_suffices: bool,
+    pub(crate) status_suffices: bool,
     pub reservation: &'a mut Reservation,
 }
 
@@ -124,7 +108,7 @@ impl Intake<'_> {
 }
 
 /// Decompresses in steps, so that the budget is asked before each one.
-pub fn gunzip(
+pub(crate) fn gunzip(
     body: &[u8],
     limit_bytes: u64,
     reservation: &mut Reservation,
@@ -149,13 +133,13 @@ pub fn gunzip(
 }
 
 /// Redirects would lead past us, and beyond 599 a status has no meaning (RFC 9110 section 15).
-pub fn is_usable(status: u16) -> bool {
+pub(crate) fn is_usable(status: u16) -> bool {
     matches!(status, 200..=299 | 400..=599)
 }
 
 /// How long the backend wants to be left alone, in seconds, and within a bound: no client is sent away for a year. A date
 /// or nothing counts as a few (RFC 9110 section 10.2.3).
-pub fn retry_after(headers: &HeaderMap) -> u64 {
+pub(crate) fn retry_after(headers: &HeaderMap) -> u64 {
     const USUAL_SECONDS: u64 = 5;
     const LONGEST_SECONDS: u64 = 3600;
     let value = headers
@@ -173,7 +157,7 @@ pub fn retry_after(headers: &HeaderMap) -> u64 {
 }
 
 /// The same as it is passed on with the backend's own answer: only where the backend says something of it.
-pub fn retry_after_told(headers: &HeaderMap) -> Option<HeaderValue> {
+pub(crate) fn retry_after_told(headers: &HeaderMap) -> Option<HeaderValue> {
     headers
         .contains_key(header::RETRY_AFTER)
         .then(|| HeaderValue::from(retry_after(headers)))

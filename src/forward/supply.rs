@@ -14,7 +14,7 @@ use crate::accept::{Fault, Framed};
 const REPLAY_LIMIT_BYTES: usize = 64 * 1024;
 
 /// Gives a body piece by piece.
-pub trait Supply: Send {
+pub(crate) trait Supply: Send {
     /// The next piece, never empty; `None` at the end. The fault is the caller's.
     fn next(&mut self) -> impl Future<Output = Result<Option<Bytes>, Fault>> + Send;
 
@@ -37,7 +37,7 @@ pub trait Supply: Send {
 }
 
 /// A body that is in memory already.
-pub struct Whole(pub Bytes);
+pub(crate) struct Whole(pub Bytes);
 
 impl Supply for Whole {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
@@ -51,7 +51,7 @@ impl Supply for Whole {
 }
 
 /// A body in memory, in pieces that belong to a larger one.
-pub struct Pieces {
+pub(crate) struct Pieces {
     pieces: Vec<Bytes>,
     bytes: u64,
     at: usize,
@@ -59,7 +59,7 @@ pub struct Pieces {
 }
 
 impl Pieces {
-    pub fn new(mut pieces: Vec<Bytes>) -> Self {
+    pub(crate) fn new(mut pieces: Vec<Bytes>) -> Self {
         pieces.retain(|piece| !piece.is_empty());
         Pieces {
             bytes: pieces.iter().map(|piece| piece.len() as u64).sum(),
@@ -71,7 +71,7 @@ impl Pieces {
 
     /// `caller_gone`: true once the caller has gone. What has begun to be sent is sent to its end, because what became of it
     /// must be known; what has not is given up.
-    pub fn unless(mut self, caller_gone: watch::Receiver<bool>) -> Self {
+    pub(crate) fn unless(mut self, caller_gone: watch::Receiver<bool>) -> Self {
         self.caller_gone = Some(caller_gone);
         self
     }
@@ -105,7 +105,7 @@ impl Supply for Pieces {
 }
 
 /// A body that can be begun again as long as little of it has been given.
-pub struct Replayable<S> {
+pub(crate) struct Replayable<S> {
     supply: S,
     framed: Framed,
     kept: Vec<Bytes>,
@@ -115,7 +115,7 @@ pub struct Replayable<S> {
 }
 
 impl<S: Supply> Replayable<S> {
-    pub fn new(supply: S) -> Self {
+    pub(crate) fn new(supply: S) -> Self {
         Replayable {
             framed: supply.framed(),
             supply,
@@ -126,22 +126,22 @@ impl<S: Supply> Replayable<S> {
         }
     }
 
-    pub fn framed(&self) -> Framed {
+    pub(crate) fn framed(&self) -> Framed {
         self.framed
     }
 
     /// Waits until the caller has gone.
-    pub async fn gone(&mut self) {
+    pub(crate) async fn gone(&mut self) {
         self.supply.gone().await;
     }
 
     /// Waits until the caller has gone, where nothing of the body has been sent.
-    pub async fn gone_before(&mut self) {
+    pub(crate) async fn gone_before(&mut self) {
         self.supply.gone_before().await;
     }
 
     /// Begins again; false if too much has been given to remember.
-    pub fn rewind(&mut self) -> bool {
+    pub(crate) fn rewind(&mut self) -> bool {
         self.at = 0;
         if self.outgrown && self.supply.again() {
             self.outgrown = false;
@@ -151,7 +151,7 @@ impl<S: Supply> Replayable<S> {
         !self.outgrown
     }
 
-    pub async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
+    pub(crate) async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         if let Some(piece) = self.kept.get(self.at) {
             self.at += 1;
             return Ok(Some(piece.clone()));

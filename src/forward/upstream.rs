@@ -47,7 +47,7 @@ const WAITING_LIMIT: usize = 8192;
 const WAITING_PER_CALLER_LIMIT: usize = 4096;
 
 /// One backend, ready to be called.
-pub struct Backend {
+pub(crate) struct Backend {
     pub settings: UpstreamSettings,
     /// `host[:port]`, as the Host header has it.
     pub authority: String,
@@ -92,7 +92,7 @@ impl Drop for AbortOnDrop {
 impl Backend {
     /// Reads trust anchors and certificates, and starts resolving. Errors are one line for the operator.
     /// Must be called within the runtime.
-    pub fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, String> {
+    pub(crate) fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, String> {
         Self::open_by(settings, system())
     }
 
@@ -209,7 +209,7 @@ impl Backend {
     }
 
     /// Whether both would verify and connect alike, so that the older one's connections can go on.
-    pub fn is_same_as(&self, other: &Backend) -> bool {
+    pub(crate) fn is_same_as(&self, other: &Backend) -> bool {
         self.trust_digest == other.trust_digest && self.settings == other.settings
     }
 

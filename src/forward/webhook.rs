@@ -73,7 +73,7 @@ pub struct DestinationHeader {
 
 /// A URL's parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PostAddress {
+pub(crate) struct PostAddress {
     pub tls: bool,
     /// Lower case; an IPv6 address without its brackets.
     pub host: String,
@@ -84,7 +84,7 @@ pub struct PostAddress {
 
 /// A destination, ready to be posted to.
 pub struct Webhook {
-    pub name: String,
+    pub(crate) name: String,
     backend: Arc<Backend>,
     /// The URL in one spelling; a secret like the one that it was read from.
     place: Zeroizing<String>,
@@ -95,7 +95,7 @@ pub struct Webhook {
 
 impl PostAddress {
     /// Takes a URL apart; the fault is the end of the sentence "`url` …" and repeats nothing of it.
-    pub fn parse(text: &str) -> Result<Self, &'static str> {
+    pub(crate) fn parse(text: &str) -> Result<Self, &'static str> {
         if text.len() > URL_LIMIT_BYTES {
             return Err("is too long");
         }
@@ -144,7 +144,7 @@ impl PostAddress {
 
 impl DestinationHeader {
     /// Whether a header of this name may be the operator's to set.
-    pub fn may_be(name: &HeaderName) -> bool {
+    pub(crate) fn may_be(name: &HeaderName) -> bool {
         !OWN_HEADERS.contains(&name.as_str())
     }
 }
@@ -152,7 +152,7 @@ impl DestinationHeader {
 impl Webhook {
     /// Reads what the settings name. The fault is a line for the operator. `previous`: the same destination before, whose
     /// connections go on if they are to the same place. Must be called within the runtime.
-    pub fn open(
+    pub(crate) fn open(
         settings: &DestinationSettings,
         previous: Option<&Webhook>,
     ) -> Result<Webhook, String> {
@@ -240,13 +240,13 @@ impl Webhook {
     }
 
     /// Where it is, to tell it from another of the same name. Not to be shown.
-    pub fn place(&self) -> &str {
+    pub(crate) fn place(&self) -> &str {
         &self.place
     }
 
     /// Posts a message and gives the status of the answer. Where none came, the destination is asked once more and no
     /// further: an alert twice is better than none, and three times is none the better.
-    pub async fn post(
+    pub(crate) async fn post(
         &self,
         message: &Bytes,
         reservation: &mut Reservation,

@@ -29,7 +29,7 @@ use crate::route::{self, Lane, Route};
 use crate::state::work::Work;
 
 /// Takes one request through the rooms and writes its answer. A refusal is still to be answered.
-pub async fn admit(
+pub(crate) async fn admit(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     record: &mut RecordBuilder,

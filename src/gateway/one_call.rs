@@ -19,7 +19,7 @@ use crate::respond::Refusal;
 use crate::state::Shared;
 
 /// Answers a request. An error says that no answer went out, or not to its end.
-pub async fn answer(
+pub(super) async fn answer(
     shared: &Arc<Shared>,
     mut session: Downstream<'_>,
     request: &mut InFlight,
@@ -94,7 +94,7 @@ fn cut_off(session: &Downstream<'_>, shared: &Shared) -> impl Future<Output = ()
 }
 
 /// Answers a request whose answer did not go out, if it can still be. Its status; 0 without an answer.
-pub async fn broken_off(
+pub(super) async fn broken_off(
     shared: &Arc<Shared>,
     mut session: Downstream<'_>,
     why: &str,
@@ -123,7 +123,7 @@ pub async fn broken_off(
 }
 
 /// Leaves the request's record, and gives its place back before the next head of its connection may ask for one.
-pub fn over(request: &mut InFlight) {
+pub(super) fn over(request: &mut InFlight) {
     request.end();
     if let Some(arrival) = request.record.arrival_mut() {
         arrival.place = Err(Spent::Total);

@@ -18,7 +18,7 @@ use crate::call::record::InFlight;
 use crate::state::Shared;
 
 /// The framework's view of the gateway.
-pub struct Phases {
+pub(crate) struct Phases {
     pub shared: Arc<Shared>,
 }
 

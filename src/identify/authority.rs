@@ -54,7 +54,7 @@ pub(super) struct NotVouched {
 
 impl NotVouched {
     /// No path to an anchor.
-    pub fn untrusted() -> Self {
+    pub(crate) fn untrusted() -> Self {
         NotVouched {
             reason: Reason::CertificateUntrusted,
             alert: CertificateError::UnknownIssuer,
@@ -64,7 +64,7 @@ impl NotVouched {
 
     /// Of what several authorities say of one chain, the weightiest counts: what is our fault before what is the
     /// caller's, and what was found at the end of a path before there being none.
-    pub fn weight(&self) -> u8 {
+    pub(crate) fn weight(&self) -> u8 {
         match self.reason {
             Reason::CertificateUntrusted
                 if matches!(self.alert, CertificateError::UnknownIssuer) =>
@@ -86,7 +86,10 @@ impl NotVouched {
 impl Authority {
     /// Reads the PEM files, and adds what they hold to `hash`. Errors name the file and the cause, lower case, without
     /// a full stop.
-    pub fn read(settings: &ClientAuthority, hash: &mut digest::Context) -> Result<Self, String> {
+    pub(crate) fn read(
+        settings: &ClientAuthority,
+        hash: &mut digest::Context,
+    ) -> Result<Self, String> {
         let (ca, crl) = (&settings.file, settings.crl.as_deref());
         let scope = AuthorityScope {
             name: Arc::from(settings.name.as_str()),
@@ -160,7 +163,7 @@ impl Authority {
     /// Looks for a path from the leaf to an anchor. The answer is the last second, Unix time, at which the path found is
     /// good. `svid`: the leaf claims to be a SPIFFE identity, for which every certificate above it must say that it may
     /// sign (X.509-SVID section 4.3).
-    pub fn verify(
+    pub(crate) fn verify(
         &self,
         leaf: &CertificateDer<'_>,
         intermediates: &[CertificateDer<'_>],
@@ -378,7 +381,7 @@ impl From<Error> for NotVouched {
 
 /// How many authorities the certificates of a PEM text are, or why one of them may not be an anchor. Those of one name are
 /// one authority's: an old one, and a new one that takes its place.
-pub fn anchors(text: &[u8]) -> Result<usize, &'static str> {
+pub(crate) fn anchors(text: &[u8]) -> Result<usize, &'static str> {
     let mut names = BTreeSet::new();
     for certificate in pem::certificates(text).map_err(|_| "it is not PEM")? {
         signer(&certificate, KeyUsageRule::IfPresent)?;

@@ -70,7 +70,7 @@ pub(super) struct RememberedJudgement {
     pub issuer: u64,
     pub stamp: u64,
     /// Unix seconds.
-    pub refused_from: i64,
+    pub(crate) refused_from: i64,
     pub token_bytes: usize,
 }
 

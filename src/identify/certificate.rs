@@ -34,7 +34,7 @@ pub(super) struct Leaf<'a> {
 }
 
 impl<'a> Leaf<'a> {
-    pub fn parse(der: &'a [u8]) -> Result<Self, Reason> {
+    pub(crate) fn parse(der: &'a [u8]) -> Result<Self, Reason> {
         let (rest, certificate) =
             X509Certificate::from_der(der).map_err(|_| Reason::CertificateMalformed)?;
         if !rest.is_empty() || certificate.subject_alternative_name().is_err() {
@@ -58,7 +58,7 @@ impl<'a> Leaf<'a> {
     }
 
     /// Whether it is meant as a SPIFFE identity, well or not.
-    pub fn claims_svid(&self) -> bool {
+    pub(crate) fn claims_svid(&self) -> bool {
         self.uris().any(|uri| {
             uri.get(..7)
                 .is_some_and(|scheme| scheme.eq_ignore_ascii_case("spiffe:"))
@@ -67,7 +67,7 @@ impl<'a> Leaf<'a> {
 
     /// What it says of its holder, as far as its authority may say it: a SPIFFE ID of another's trust domain makes it no
     /// identity at all; another's DNS names do not count.
-    pub fn facts(&self, authority: &AuthorityScope) -> Result<CertificateFacts, Reason> {
+    pub(crate) fn facts(&self, authority: &AuthorityScope) -> Result<CertificateFacts, Reason> {
         let mut dns = Vec::new();
         let mut foreign = false;
         for name in self.names() {
@@ -180,7 +180,7 @@ pub(super) fn fingerprint(der: &[u8]) -> String {
 
 /// The trust domain that a signing certificate names: its only URI, without a path (X.509-SVID sections 2 and 4.2). Of
 /// several certificates, all must name the same.
-pub fn own_trust_domain(text: &[u8]) -> Option<String> {
+pub(crate) fn own_trust_domain(text: &[u8]) -> Option<String> {
     let mut found: Option<String> = None;
     for certificate in pem::certificates(text).ok()? {
         let leaf = Leaf::parse(&certificate).ok()?;

@@ -34,7 +34,7 @@ pub enum ClaimPathFault {
 
 impl ClaimPathFault {
     /// What to write instead.
-    pub fn hint(self) -> &'static str {
+    pub(crate) fn hint(self) -> &'static str {
         match self {
             ClaimPathFault::Empty => {
                 "write the claim's name, or a JSON Pointer such as `/realm_access/roles`"
@@ -224,7 +224,7 @@ impl ClaimPath {
     }
 
     /// What is said of a path that is probably not what was meant, and what to write instead.
-    pub fn doubtful(&self) -> Option<(&'static str, String)> {
+    pub(crate) fn doubtful(&self) -> Option<(&'static str, String)> {
         let text: &str = &self.text;
         if text.starts_with('/') {
             let empty = self.top.is_empty() || self.inner.iter().any(String::is_empty);

@@ -40,13 +40,13 @@ impl Method {
 }
 
 /// The issuer of all client certificates, for policies; and for records where the only authority has no name.
-pub const CLIENT_CERTIFICATES: &str = "mtls";
+pub(crate) const CLIENT_CERTIFICATES: &str = "mtls";
 
 /// The issuer of all client tokens, for policies and records; like `mtls`, no configured issuer has this name.
 pub const CLIENT_TOKENS: &str = "client_tokens";
 
 /// The issuer of all webhook secrets, for records; no configured issuer has this name, and no policy speaks of it.
-pub const WEBHOOKS: &str = "webhooks";
+pub(crate) const WEBHOOKS: &str = "webhooks";
 
 /// What is known of a caller. What is said of OIDC holds for assertions, too.
 #[derive(Clone, Debug)]
@@ -77,7 +77,7 @@ pub struct Facts {
 
 impl Facts {
     /// The SPIFFE ID that was proven: a JWT-SVID's own, which decides like every token, else the certificate's.
-    pub fn spiffe_id(&self) -> Option<&str> {
+    pub(crate) fn spiffe_id(&self) -> Option<&str> {
         match self.method {
             Method::JwtSvid => Some(&self.subject),
             Method::Oidc

@@ -56,7 +56,7 @@ pub enum FetchFault {
 
 impl FetchFault {
     /// A stable code for metrics.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             FetchFault::Unreachable => "unreachable",
             FetchFault::Proxy(fault) => fault.code(),

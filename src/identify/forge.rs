@@ -288,7 +288,7 @@ pub(super) struct Loopback {
     pub fetches: Arc<AtomicUsize>,
     pub elsewhere: Arc<AtomicUsize>,
     /// Requests for the discovery document.
-    pub discoveries: Arc<AtomicUsize>,
+    pub(crate) discoveries: Arc<AtomicUsize>,
     /// What other paths answer, whatever is sent to them.
     pub pages: Arc<Mutex<HashMap<String, Answer>>>,
     pub exchanges: Arc<Exchanges>,
@@ -302,10 +302,10 @@ type Shown = (String, Option<String>);
 #[derive(Default)]
 pub(super) struct Exchanges {
     /// While true, nothing is answered.
-    pub stalled: tokio::sync::watch::Sender<bool>,
+    pub(crate) stalled: tokio::sync::watch::Sender<bool>,
     pub asked: AtomicUsize,
     under_way: AtomicUsize,
-    pub most_under_way: AtomicUsize,
+    pub(crate) most_under_way: AtomicUsize,
 }
 
 impl Exchanges {

@@ -14,7 +14,7 @@ use serde_json::{Map, Number, Value};
 pub(super) const DEPTH_LIMIT_LEVELS: u8 = 16;
 
 /// Reads `bytes` as one object; `None` for anything else. The cause is not kept: it would quote a token.
-pub fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
+pub(crate) fn object(bytes: &[u8]) -> Option<Map<String, Value>> {
     let mut source = serde_json::Deserializer::from_slice(bytes);
     let value = Strict {
         levels_left: DEPTH_LIMIT_LEVELS,

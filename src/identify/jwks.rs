@@ -74,9 +74,9 @@ pub struct IssuerStatus {
     pub has_keys: bool,
     pub keys: usize,
     /// Since the last good reading; `None` if there was none or the keys come from a file.
-    pub age_seconds: Option<i64>,
+    pub(crate) age_seconds: Option<i64>,
     /// Why the last reading failed; `None` if it did not.
-    pub last_fault: Option<FetchFault>,
+    pub(crate) last_fault: Option<FetchFault>,
 }
 
 struct KeyRefresh {

@@ -200,7 +200,10 @@ impl Identifier {
 
     /// The same room, which knows what the policy looks at, by issuer: claims that are elsewhere, or not vouched for, are no
     /// fault where it does not.
-    pub fn with_policy_claims(self, policy_claims: Vec<(String, PolicyClaims)>) -> Identifier {
+    pub(crate) fn with_policy_claims(
+        self,
+        policy_claims: Vec<(String, PolicyClaims)>,
+    ) -> Identifier {
         Identifier {
             policy_claims: Some(policy_claims),
             ..self
@@ -208,12 +211,12 @@ impl Identifier {
     }
 
     /// The headers in which proxies state who calls.
-    pub fn assertion_headers(&self) -> &[AssertionHeader] {
+    pub(crate) fn assertion_headers(&self) -> &[AssertionHeader] {
         &self.assertion_headers
     }
 
     /// The same room, which knows these client tokens and no others.
-    pub fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
+    pub(crate) fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
         Identifier {
             client_tokens: ClientTokens::new(settings),
             ..self
@@ -240,7 +243,10 @@ impl Identifier {
     }
 
     /// The same room, which knows these webhook secrets and no others; or a line for each that cannot be used.
-    pub fn with_webhooks(self, settings: &[WebhookSettings]) -> Result<Identifier, Vec<String>> {
+    pub(crate) fn with_webhooks(
+        self,
+        settings: &[WebhookSettings],
+    ) -> Result<Identifier, Vec<String>> {
         Ok(Identifier {
             webhooks: Webhooks::read(settings)?,
             ..self
@@ -249,7 +255,11 @@ impl Identifier {
 
     /// Judges a caller at the alert inlet of `app`, where one of that app's secrets in `Authorization` is the only
     /// evidence. A browser's session is none: a cookie comes along with what some other page made it send.
-    pub fn identify_webhook(&self, caller: Caller, app: &AppPath) -> Result<Identity, Rejection> {
+    pub(crate) fn identify_webhook(
+        &self,
+        caller: Caller,
+        app: &AppPath,
+    ) -> Result<Identity, Rejection> {
         let token = match (&caller.token, &caller.certificate) {
             (None, None) => return Err(Reason::NoCredential.into()),
             (Some(token), None) if token.carrier == Carrier::Authorization => token,
@@ -375,7 +385,7 @@ impl Identifier {
 
     /// The facts that a claim set from the issuer called `name` would give, for `explain --claims`. No
     /// signature, audience or date is looked at, and no `Identity` can come of it.
-    pub fn identify_claims_for_explain(
+    pub(crate) fn identify_claims_for_explain(
         &self,
         name: &str,
         claims: Map<String, Value>,
@@ -402,7 +412,7 @@ impl Identifier {
     }
 
     /// What the record of a refused call says of the certificate that was shown.
-    pub fn shown_certificate(&self, chain: &ClientChain) -> Option<ShownCertificate> {
+    pub(crate) fn shown_certificate(&self, chain: &ClientChain) -> Option<ShownCertificate> {
         let verifier = self
             .verifiers
             .iter()
@@ -423,7 +433,7 @@ impl Identifier {
     }
 
     /// The name of the issuer that would judge such claims, for `explain --claims`.
-    pub fn issuer_for_explain(&self, claims: &Map<String, Value>) -> Option<&str> {
+    pub(crate) fn issuer_for_explain(&self, claims: &Map<String, Value>) -> Option<&str> {
         self.issuer_of(claims).map(|issuer| &*issuer.name)
     }
 

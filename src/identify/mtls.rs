@@ -35,7 +35,7 @@ use super::rejection::Rejection;
 const CONNECTIONS_LIMIT: u64 = 20_000;
 
 /// The authorities that one listener trusts to vouch for clients.
-pub struct ClientTrust {
+pub(crate) struct ClientTrust {
     /// In the order of the configuration.
     authorities: Vec<Authority>,
     required: bool,
@@ -76,7 +76,7 @@ pub(super) struct Holder {
 
 impl ClientTrust {
     /// Reads the PEM files. Errors name the file and the cause, lower case, without a full stop.
-    pub fn read(settings: &ClientCertificates) -> Result<Self, String> {
+    pub(crate) fn read(settings: &ClientCertificates) -> Result<Self, String> {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&[u8::from(settings.required)]);
         let authorities = settings
@@ -95,7 +95,7 @@ impl ClientTrust {
 
     /// The facts that a chain would give now, for `explain --certificate`. Possession of the key is not proven,
     /// and no `Identity` can come of it.
-    pub fn facts_for_explain(
+    pub(crate) fn facts_for_explain(
         &self,
         chain: &[CertificateDer<'_>],
         now: UnixMillis,
@@ -173,7 +173,7 @@ fn time(now: UnixMillis) -> UnixTime {
 }
 
 impl ClientVerifier {
-    pub fn new(listener: &str, trust: ClientTrust, events: Events) -> Arc<Self> {
+    pub(crate) fn new(listener: &str, trust: ClientTrust, events: Events) -> Arc<Self> {
         Arc::new(ClientVerifier {
             listener: Arc::from(listener),
             trust: ArcSwap::from_pointee(Generation { number: 1, trust }),
@@ -187,13 +187,13 @@ impl ClientVerifier {
     }
 
     /// The listener's name, as `ClientChain::listener` has it.
-    pub fn listener(&self) -> &str {
+    pub(crate) fn listener(&self) -> &str {
         &self.listener
     }
 
     /// Trusts `trust` from now on, for handshakes, resumed sessions and open connections alike. False if
     /// it is what was trusted before.
-    pub fn replace(&self, trust: ClientTrust) -> bool {
+    pub(crate) fn replace(&self, trust: ClientTrust) -> bool {
         let before = self.trust.load();
         if before.trust.content == trust.content {
             return false;
@@ -206,7 +206,8 @@ impl ClientVerifier {
     }
 
     /// Counts the replacements; a connection whose generation is older must be asked about again.
-    pub fn generation(&self) -> u64 {
+    #[cfg(test)]
+    pub(crate) fn generation(&self) -> u64 {
         self.trust.load().number
     }
 

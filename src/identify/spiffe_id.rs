@@ -28,7 +28,7 @@ pub(super) fn is_spiffe_id(id: &str) -> bool {
 }
 
 /// SPIFFE-ID section 2.1.
-pub fn is_trust_domain(name: &str) -> bool {
+pub(crate) fn is_trust_domain(name: &str) -> bool {
     let allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_' | b'.')
     };
@@ -36,6 +36,6 @@ pub fn is_trust_domain(name: &str) -> bool {
 }
 
 /// What stands between the scheme and the path of a text that is a SPIFFE ID, a pattern of such, or neither.
-pub fn trust_domain_of(id: &str) -> Option<&str> {
+pub(crate) fn trust_domain_of(id: &str) -> Option<&str> {
     id.strip_prefix(SCHEME)?.split('/').next()
 }

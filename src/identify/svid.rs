@@ -15,12 +15,12 @@ use super::spiffe_id::{is_spiffe_id, trust_domain_of};
 use crate::reason::Reason;
 
 /// JWT-SVID section 2.1: the RSA and ECDSA ones of RFC 7518.
-pub const JWT_SVID_ALGORITHMS: [&str; 9] = [
+pub(crate) const JWT_SVID_ALGORITHMS: [&str; 9] = [
     "RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512",
 ];
 
 /// JWT-SVID section 2.3: `JWT`, `JOSE` or none.
-pub const JWT_SVID_TYPES: [&str; 3] = ["jwt", "jose", ""];
+pub(crate) const JWT_SVID_TYPES: [&str; 3] = ["jwt", "jose", ""];
 
 impl IssuerSettings {
     /// The trust domain, if this is an issuer of JWT-SVIDs.

@@ -25,9 +25,9 @@ pub(super) struct Unproven<'a> {
     /// Base64url, decodable, not empty.
     pub signature: &'a str,
     /// As the header spells it, for the issuer's byte-exact list.
-    pub algorithm_name: String,
+    pub(crate) algorithm_name: String,
     pub algorithm: Algorithm,
-    pub key_id: Option<String>,
+    pub(crate) key_id: Option<String>,
     /// Lower case, without `application/` (RFC 7515 section 4.1.9); empty if absent.
     pub media_type: String,
     pub claims: Map<String, Value>,

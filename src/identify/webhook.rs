@@ -17,10 +17,10 @@ use crate::apps::AppPath;
 use crate::reason::Reason;
 
 /// The most secrets of one app that may overlap: the current one, the last, and some patience.
-pub const WEBHOOK_SECRETS: usize = 4;
+pub(crate) const WEBHOOK_SECRETS: usize = 4;
 
 /// The shortest secret. NIST SP 800-63B-4 section 3.1.2.2 takes 112 bits for what cannot be searched.
-pub const WEBHOOK_SECRET_LEAST_BYTES: usize = 16;
+pub(crate) const WEBHOOK_SECRET_LEAST_BYTES: usize = 16;
 
 type Digest = [u8; 32];
 

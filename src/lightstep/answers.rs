@@ -30,7 +30,7 @@ pub struct Particulars<'a> {
     /// When the request came; the default leaves times out.
     pub now: Option<UnixMillis>,
     /// Firehose's request id (`X-Amz-Firehose-Request-Id`, or `Report::request_id`).
-    pub firehose_request: Option<&'a str>,
+    pub(crate) firehose_request: Option<&'a str>,
 }
 
 impl Particulars<'_> {
@@ -54,7 +54,7 @@ impl Particulars<'_> {
 
 /// The body of an answer that accepts everything, and its content type. Node's tracer sets its clock by the
 /// times in it.
-pub fn success(format: Format, particulars: &Particulars<'_>) -> (&'static str, Vec<u8>) {
+pub(crate) fn success(format: Format, particulars: &Particulars<'_>) -> (&'static str, Vec<u8>) {
     match format {
         Format::Reports => (BINARY, protobuf_answer(particulars, None)),
         Format::ReportsJson => {
@@ -92,7 +92,7 @@ pub fn success(format: Format, particulars: &Particulars<'_>) -> (&'static str, 
 
 /// The body of a refusal, and its content type. `status` is the HTTP status that goes with it, `words` are
 /// public.
-pub fn refusal(
+pub(crate) fn refusal(
     format: Format,
     retryable: bool,
     status: u16,
@@ -195,7 +195,11 @@ fn thrift_exception(words: &str) -> Vec<u8> {
 /// The backend's answer body to a report that it accepted, without commands to the client unless
 /// `pass_commands`. Fails when it is no answer of this format. What an answer of a format without one says is
 /// not looked at by its clients and passes.
-pub fn sanitize(format: Format, body: &[u8], pass_commands: bool) -> Result<Vec<u8>, Malformed> {
+pub(crate) fn sanitize(
+    format: Format,
+    body: &[u8],
+    pass_commands: bool,
+) -> Result<Vec<u8>, Malformed> {
     match format {
         Format::Reports => without_protobuf_commands(body, pass_commands),
         Format::ReportsJson | Format::ThriftJson => without_json_commands(body, pass_commands),

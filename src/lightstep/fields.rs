@@ -33,7 +33,7 @@ pub(super) enum FieldValue {
 
 impl Field {
     /// Where the string or message is; fails for a field that holds anything else.
-    pub fn bytes(self) -> Result<Range<usize>, Malformed> {
+    pub(crate) fn bytes(self) -> Result<Range<usize>, Malformed> {
         match self.value {
             FieldValue::Bytes(range) => Ok(range),
             FieldValue::Other => Err(Malformed {
@@ -52,7 +52,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    pub fn of(body: &'a [u8], message: Range<usize>) -> Fields<'a> {
+    pub(crate) fn of(body: &'a [u8], message: Range<usize>) -> Fields<'a> {
         Fields {
             body,
             at: message.start,
@@ -61,7 +61,7 @@ impl<'a> Fields<'a> {
     }
 
     /// The next field, or `None` at the message's end.
-    pub fn next(&mut self) -> Result<Option<Field>, Malformed> {
+    pub(crate) fn next(&mut self) -> Result<Option<Field>, Malformed> {
         if self.at >= self.end {
             return Ok(None);
         }

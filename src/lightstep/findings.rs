@@ -10,10 +10,10 @@ use zeroize::Zeroizing;
 use crate::otlp::RESERVED;
 
 /// Names of tags whose value is a token: Zipkin's and Datadog's way, and Jaeger's.
-pub const CARRIERS: [&str; 2] = ["lightstep.access_token", "access_token"];
+pub(crate) const CARRIERS: [&str; 2] = ["lightstep.access_token", "access_token"];
 
 /// The tag that names the service.
-pub const COMPONENT_NAME: &str = "lightstep.component_name";
+pub(crate) const COMPONENT_NAME: &str = "lightstep.component_name";
 
 /// How many different services the items of one report may name.
 const SERVICES_LIMIT: usize = 64;
@@ -53,7 +53,7 @@ pub(super) struct Findings {
     /// Resources in Firehose's exports.
     pub groups: u64,
     /// The most attributes that one of them has.
-    pub most_attributes: usize,
+    pub(crate) most_attributes: usize,
     /// Reserved tags that will be removed.
     pub forged: u64,
     /// Firehose's `requestId`.
@@ -62,7 +62,7 @@ pub(super) struct Findings {
 
 impl Findings {
     /// A token was found. An empty one is none.
-    pub fn note_token(&mut self, token: &[u8]) {
+    pub(crate) fn note_token(&mut self, token: &[u8]) {
         match &self.token {
             _ if token.is_empty() => {}
             None => self.token = Some(Zeroizing::new(token.to_vec())),
@@ -72,7 +72,7 @@ impl Findings {
 
     /// The sender's name was found, in one of the places where it may stand. An empty one is a name, too: some reader
     /// may take it, and another the one beside it.
-    pub fn note_service(&mut self, name: &str) {
+    pub(crate) fn note_service(&mut self, name: &str) {
         match &self.sender {
             None => {
                 self.sender = Some(name.to_owned());
@@ -83,7 +83,7 @@ impl Findings {
     }
 
     /// The names that one item gives its service.
-    pub fn note_names(&mut self, names: &Names) {
+    pub(crate) fn note_names(&mut self, names: &Names) {
         match names {
             Names::None => {}
             Names::One(name) => self.note_item_service(name),
@@ -92,7 +92,7 @@ impl Findings {
     }
 
     /// The name of one item's service was found. An empty one is none.
-    pub fn note_item_service(&mut self, name: &str) {
+    pub(crate) fn note_item_service(&mut self, name: &str) {
         if name.is_empty() || self.services.iter().any(|known| known == name) {
             return;
         }
@@ -104,11 +104,11 @@ impl Findings {
     }
 
     /// A name was found that is not a string, or not surely one.
-    pub fn note_unclear_service(&mut self) {
+    pub(crate) fn note_unclear_service(&mut self) {
         self.service_ambiguous = true;
     }
 
-    pub fn token(&self) -> Token<'_> {
+    pub(crate) fn token(&self) -> Token<'_> {
         match &self.token {
             None => Token::None,
             Some(_) if self.token_conflict => Token::Conflict,
@@ -116,7 +116,7 @@ impl Findings {
         }
     }
 
-    pub fn service(&self) -> Service<'_> {
+    pub(crate) fn service(&self) -> Service<'_> {
         match self.services.as_slice() {
             _ if self.service_ambiguous => Service::Ambiguous,
             [] => Service::Absent,
@@ -139,7 +139,7 @@ pub(super) enum Names {
 
 impl Names {
     /// One more was found; `None` is one that is no text.
-    pub fn add(&mut self, name: Option<&str>) {
+    pub(crate) fn add(&mut self, name: Option<&str>) {
         *self = match (std::mem::take(self), name) {
             (Names::None, Some(name)) => Names::One(name.to_owned()),
             (Names::One(known), Some(name)) if known == name => Names::One(known),
@@ -161,7 +161,7 @@ pub(super) enum TagKind {
 }
 
 impl TagKind {
-    pub fn of(name: &[u8]) -> TagKind {
+    pub(crate) fn of(name: &[u8]) -> TagKind {
         if CARRIERS.iter().any(|carrier| carrier.as_bytes() == name) {
             TagKind::Carrier
         } else if name.starts_with(RESERVED.as_bytes()) {

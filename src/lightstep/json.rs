@@ -23,7 +23,7 @@ pub(super) struct Json<'a> {
 /// One member of an object.
 pub(super) struct Member<'a> {
     /// As it stands in the body, with its quotes.
-    pub raw_name: &'a str,
+    pub(crate) raw_name: &'a str,
     /// Decoded.
     pub name: Cow<'a, str>,
     /// As it stands in the body.
@@ -32,7 +32,7 @@ pub(super) struct Member<'a> {
 
 impl Member<'_> {
     /// The name as the most lenient reader takes it, see [`folded`].
-    pub fn folded(&self) -> String {
+    pub(crate) fn folded(&self) -> String {
         folded(&self.name)
     }
 }
@@ -42,7 +42,7 @@ impl Member<'_> {
 pub(super) struct Once(pub bool);
 
 impl Once {
-    pub fn seen(&mut self, json: Json<'_>, member: &Member<'_>) -> Result<(), Malformed> {
+    pub(crate) fn seen(&mut self, json: Json<'_>, member: &Member<'_>) -> Result<(), Malformed> {
         if std::mem::replace(&mut self.0, true) {
             return Err(json.malformed(member.raw_name, "a member stands twice"));
         }
@@ -51,7 +51,7 @@ impl Once {
 }
 
 impl<'a> Json<'a> {
-    pub fn of(body: &'a [u8]) -> Result<Json<'a>, Malformed> {
+    pub(crate) fn of(body: &'a [u8]) -> Result<Json<'a>, Malformed> {
         match std::str::from_utf8(body) {
             Ok(body) => Ok(Json { body }),
             Err(error) => Err(Malformed {
@@ -61,12 +61,12 @@ impl<'a> Json<'a> {
         }
     }
 
-    pub fn whole(self) -> &'a str {
+    pub(crate) fn whole(self) -> &'a str {
         self.body
     }
 
     /// What is wrong with a part of the body.
-    pub fn malformed(self, part: &str, what: &'static str) -> Malformed {
+    pub(crate) fn malformed(self, part: &str, what: &'static str) -> Malformed {
         Malformed {
             offset: self.offset(part),
             what,
@@ -80,7 +80,7 @@ impl<'a> Json<'a> {
     }
 
     /// Calls `each` for every member of the object that `part` is; `null` is an object without members.
-    pub fn members(
+    pub(crate) fn members(
         self,
         part: &'a str,
         each: &mut dyn FnMut(Member<'a>) -> Result<(), Malformed>,
@@ -100,7 +100,7 @@ impl<'a> Json<'a> {
     }
 
     /// Calls `each` for every element of the array that `part` is; `null` is an array without elements.
-    pub fn elements(
+    pub(crate) fn elements(
         self,
         part: &'a str,
         each: &mut dyn FnMut(&'a str) -> Result<(), Malformed>,

@@ -74,7 +74,7 @@ impl Format {
     }
 
     /// How much memory reading takes besides a body of this length.
-    pub fn working_bytes(self, body_bytes: u64) -> u64 {
+    pub(crate) fn working_bytes(self, body_bytes: u64) -> u64 {
         match self {
             // Its records are decoded.
             Format::Firehose => body_bytes,
@@ -89,7 +89,7 @@ impl Format {
     }
 
     /// Whether a client may put its token into the body.
-    pub fn may_carry_token(self) -> bool {
+    pub(crate) fn may_carry_token(self) -> bool {
         match self {
             Format::Reports
             | Format::ReportsJson

@@ -62,7 +62,7 @@ impl Report {
     }
 
     /// The most attributes that a resource in Firehose's exports has; other formats have none.
-    pub fn most_attributes(&self) -> usize {
+    pub(crate) fn most_attributes(&self) -> usize {
         self.findings.most_attributes
     }
 

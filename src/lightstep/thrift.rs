@@ -14,25 +14,25 @@ const DEPTH_LIMIT: usize = 64;
 
 /// The wire's type codes.
 pub(super) mod code {
-    pub const STOP: u8 = 0;
-    pub const BOOL: u8 = 2;
-    pub const BYTE: u8 = 3;
-    pub const DOUBLE: u8 = 4;
-    pub const I16: u8 = 6;
-    pub const I32: u8 = 8;
-    pub const I64: u8 = 10;
-    pub const STRING: u8 = 11;
-    pub const STRUCT: u8 = 12;
-    pub const MAP: u8 = 13;
-    pub const SET: u8 = 14;
-    pub const LIST: u8 = 15;
+    pub(crate) const STOP: u8 = 0;
+    pub(crate) const BOOL: u8 = 2;
+    pub(crate) const BYTE: u8 = 3;
+    pub(crate) const DOUBLE: u8 = 4;
+    pub(crate) const I16: u8 = 6;
+    pub(crate) const I32: u8 = 8;
+    pub(crate) const I64: u8 = 10;
+    pub(crate) const STRING: u8 = 11;
+    pub(crate) const STRUCT: u8 = 12;
+    pub(crate) const MAP: u8 = 13;
+    pub(crate) const SET: u8 = 14;
+    pub(crate) const LIST: u8 = 15;
 }
 
 /// A message's kind (its version word's last byte).
 pub(super) mod kind {
-    pub const CALL: u8 = 1;
-    pub const REPLY: u8 = 2;
-    pub const EXCEPTION: u8 = 3;
+    pub(crate) const CALL: u8 = 1;
+    pub(crate) const REPLY: u8 = 2;
+    pub(crate) const EXCEPTION: u8 = 3;
 }
 
 /// A field's head: what it holds and where its bytes begin.
@@ -52,23 +52,23 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(body: &'a [u8]) -> Cursor<'a> {
+    pub(crate) fn new(body: &'a [u8]) -> Cursor<'a> {
         Cursor { body, at: 0 }
     }
 
-    pub fn malformed(&self, what: &'static str) -> Malformed {
+    pub(crate) fn malformed(&self, what: &'static str) -> Malformed {
         Malformed {
             offset: self.at,
             what,
         }
     }
 
-    pub fn is_at_end(&self) -> bool {
+    pub(crate) fn is_at_end(&self) -> bool {
         self.at >= self.body.len()
     }
 
     /// The head of a strict message named `Report`: its kind and sequence number.
-    pub fn message(&mut self) -> Result<(u8, i32), Malformed> {
+    pub(crate) fn message(&mut self) -> Result<(u8, i32), Malformed> {
         let version = self.number::<4>()?;
         let [0x80, 0x01, _, kind] = version else {
             return Err(Malformed {
@@ -83,7 +83,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next field's head; `None` at the struct's end.
-    pub fn field(&mut self) -> Result<Option<Field>, Malformed> {
+    pub(crate) fn field(&mut self) -> Result<Option<Field>, Malformed> {
         let start = self.at;
         let [code] = self.number()?;
         if code == code::STOP {
@@ -97,7 +97,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Fails unless the field holds what is expected of it.
-    pub fn expect(&self, field: Field, code: u8) -> Result<(), Malformed> {
+    pub(crate) fn expect(&self, field: Field, code: u8) -> Result<(), Malformed> {
         if field.code == code {
             return Ok(());
         }
@@ -107,14 +107,14 @@ impl<'a> Cursor<'a> {
         })
     }
 
-    pub fn string(&mut self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn string(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.length(1)?;
         let range = self.take(length)?;
         Ok(self.body.get(range).unwrap_or_default())
     }
 
     /// The head of a list of structs: how many. An empty list may name any type of elements.
-    pub fn structs(&mut self) -> Result<usize, Malformed> {
+    pub(crate) fn structs(&mut self) -> Result<usize, Malformed> {
         let start = self.at;
         let [code] = self.number()?;
         let count = self.length(1)?;
@@ -128,7 +128,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over a value.
-    pub fn step_over(&mut self, code: u8) -> Result<(), Malformed> {
+    pub(crate) fn step_over(&mut self, code: u8) -> Result<(), Malformed> {
         self.step(code, DEPTH_LIMIT)
     }
 

@@ -31,12 +31,12 @@ const SHARDS: usize = 16;
 const SWEEP_FROM_ENTRIES: usize = 64;
 
 /// What one caller can hold at most while no other call holds anything.
-pub fn alone_bytes(limit_bytes: u64) -> u64 {
+pub(crate) fn alone_bytes(limit_bytes: u64) -> u64 {
     limit_bytes / 2
 }
 
 /// The same for a caller whose identity is proven by what is read.
-pub fn alone_unproven_bytes(limit_bytes: u64) -> u64 {
+pub(crate) fn alone_unproven_bytes(limit_bytes: u64) -> u64 {
     limit_bytes / UNPROVEN_DIVISOR / 2
 }
 
@@ -111,7 +111,7 @@ enum AccountKind {
 
 /// Tells owners apart for as long as they hold something or ask for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct OwnerKey(usize);
+pub(crate) struct OwnerKey(usize);
 
 /// A part of the budget; dropping it gives the bytes back.
 #[derive(Debug)]
@@ -145,7 +145,7 @@ impl Budget {
     }
 
     /// Of a caller whose identity is not known: its address stands for it. One short lock.
-    pub fn unproven(self: &Arc<Self>, address: IpAddr) -> Account {
+    pub(crate) fn unproven(self: &Arc<Self>, address: IpAddr) -> Account {
         let network = self.holding(("network", address_block(address)));
         Account(Arc::new(AccountOwner {
             budget: self.clone(),
@@ -176,7 +176,7 @@ impl Budget {
 
 impl Account {
     /// The same caller once its identity is proven: `identity` is all that tells it from others. One short lock.
-    pub fn proven(&self, identity: impl Hash) -> Account {
+    pub(crate) fn proven(&self, identity: impl Hash) -> Account {
         let budget = &self.0.budget;
         let network = match &self.0.kind {
             AccountKind::Gateway => Arc::default(),
@@ -269,7 +269,7 @@ impl Account {
 
 impl Reservation {
     /// Takes `more` bytes of the budget, or leaves it as it is. No lock.
-    pub fn grow(&mut self, more: u64) -> Result<(), Spent> {
+    pub(crate) fn grow(&mut self, more: u64) -> Result<(), Spent> {
         let budget = &self.account.0.budget;
         let mut used_bytes = budget.used_bytes.load(Relaxed);
         loop {
@@ -289,7 +289,7 @@ impl Reservation {
     }
 
     /// Gives back so many of the bytes that are held, or all.
-    pub fn shrink(&mut self, less: u64) {
+    pub(crate) fn shrink(&mut self, less: u64) {
         let less = less.min(self.bytes);
         self.account.subtract(less);
         self.account.0.budget.used_bytes.fetch_sub(less, Relaxed);
@@ -297,14 +297,14 @@ impl Reservation {
     }
 
     /// Whether so many bytes would fit now; takes none.
-    pub fn would_fit(&self, more: u64) -> Result<(), Spent> {
+    pub(crate) fn would_fit(&self, more: u64) -> Result<(), Spent> {
         self.account
             .fits(self.account.0.budget.used_bytes(), more, more)
             .map(drop)
     }
 
     /// What was read to learn who sent it becomes its sender's, or stays what it is if that is over the sender's share.
-    pub fn hand_over(&mut self, to: &Account) -> Result<(), Spent> {
+    pub(crate) fn hand_over(&mut self, to: &Account) -> Result<(), Spent> {
         to.fits(to.0.budget.used_bytes(), 0, self.bytes)?;
         self.account.subtract(self.bytes);
         to.add(self.bytes);
@@ -313,7 +313,7 @@ impl Reservation {
     }
 
     /// The identity that it is for, or the network where none is proven.
-    pub fn owner(&self) -> OwnerKey {
+    pub(crate) fn owner(&self) -> OwnerKey {
         match &self.account.0.kind {
             AccountKind::Gateway => OwnerKey(0),
             AccountKind::Unproven { network } => OwnerKey(Arc::as_ptr(network).addr()),
@@ -322,12 +322,12 @@ impl Reservation {
     }
 
     /// Another one of the same owner, of nothing yet.
-    pub fn beside(&self) -> Reservation {
+    pub(crate) fn beside(&self) -> Reservation {
         self.account.open()
     }
 
     /// Takes over what another of the same owner holds.
-    pub fn join(&mut self, mut other: Reservation) {
+    pub(crate) fn join(&mut self, mut other: Reservation) {
         let bytes = std::mem::take(&mut other.bytes);
         other.account.subtract(bytes);
         self.account.add(bytes);

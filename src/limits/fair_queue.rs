@@ -18,19 +18,19 @@ use crate::lock::{Mutex, MutexGuard};
 
 /// How many, and for how long.
 #[derive(Clone, Copy, Debug)]
-pub struct FairQueueBounds {
+pub(crate) struct FairQueueBounds {
     /// Places that are taken at once.
     pub places: usize,
     /// Of them by one key.
-    pub places_per_address: usize,
+    pub(crate) places_per_address: usize,
     /// How many wait at once.
     pub waiting: usize,
     /// Of them with one key.
-    pub waiting_per_address: usize,
+    pub(crate) waiting_per_address: usize,
     /// The longest wait.
     pub patience: Duration,
     /// The shortest time from taking a place to its next use.
-    pub held_at_least: Duration,
+    pub(crate) held_at_least: Duration,
 }
 
 /// The places and those who wait for them.
@@ -84,7 +84,7 @@ struct HeldTurn<K: QueueKey> {
 }
 
 /// The addresses that one client is likely to have: an IPv6 client commonly has a whole /64 (RFC 6177 section 2).
-pub fn address_block(address: IpAddr) -> IpAddr {
+pub(crate) fn address_block(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V4(address) => IpAddr::V4(address),
         IpAddr::V6(address) => {
@@ -101,7 +101,7 @@ impl FairQueue {
 }
 
 impl<K: QueueKey> FairQueue<K> {
-    pub fn new(bounds: FairQueueBounds) -> Self {
+    pub(crate) fn new(bounds: FairQueueBounds) -> Self {
         let state = State {
             taken: 0,
             waiting: 0,

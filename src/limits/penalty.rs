@@ -11,15 +11,15 @@ use crate::clock::UnixMillis;
 use crate::lock::{Mutex, MutexGuard};
 
 /// So many failures within `WINDOW_MILLIS` pass without consequence, if nothing succeeds in between.
-pub const FAILURES_FREE: u32 = 64;
+pub(crate) const FAILURES_FREE: u32 = 64;
 /// The sliding time in which failures are counted.
-pub const WINDOW_MILLIS: i64 = 60_000;
+pub(crate) const WINDOW_MILLIS: i64 = 60_000;
 /// The longest wait. An exporter's own back-off is of that order, too.
-pub const WAIT_LIMIT_SECONDS: u64 = 60;
+pub(crate) const WAIT_LIMIT_SECONDS: u64 = 60;
 /// After this time without an attempt, everything is forgotten.
-pub const QUIET_MILLIS: i64 = 600_000;
+pub(crate) const QUIET_MILLIS: i64 = 600_000;
 /// How many callers are remembered; the least recent go first.
-pub const CALLERS_LIMIT_ENTRIES: usize = 65_536;
+pub(crate) const CALLERS_LIMIT_ENTRIES: usize = 65_536;
 
 /// Who it is, as `Penalties::key` made it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -56,7 +56,7 @@ struct FailureCount {
 }
 
 impl Penalties {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Penalties::default()
     }
 
@@ -67,7 +67,7 @@ impl Penalties {
 
     /// How many seconds this caller must still wait; `None`: go on. After each wait one attempt is let through, and the
     /// others wait on until its outcome is told.
-    pub fn standing(&self, key: CallerKey, now: UnixMillis) -> Option<u64> {
+    pub(crate) fn standing(&self, key: CallerKey, now: UnixMillis) -> Option<u64> {
         if self.count.load(Ordering::Relaxed) == 0 {
             return None;
         }
@@ -92,7 +92,7 @@ impl Penalties {
     }
 
     /// An attempt of this caller failed.
-    pub fn failed(&self, key: CallerKey, now: UnixMillis) {
+    pub(crate) fn failed(&self, key: CallerKey, now: UnixMillis) {
         let mut callers = self.callers();
         if callers.find(key, now).is_none() {
             callers.young.insert(key, FailureCount::new(now));
@@ -104,7 +104,7 @@ impl Penalties {
     }
 
     /// An attempt of this caller succeeded: everything is forgiven.
-    pub fn succeeded(&self, key: CallerKey) {
+    pub(crate) fn succeeded(&self, key: CallerKey) {
         if self.count.load(Ordering::Relaxed) == 0 {
             return;
         }

@@ -16,7 +16,7 @@ use crate::clock::UnixMillis;
 use crate::lock::{Mutex, MutexGuard};
 
 /// The most keys that are remembered. A policy has fewer apps and bindings.
-pub const BUCKETS_LIMIT_ENTRIES: usize = 262_144;
+pub(crate) const BUCKETS_LIMIT_ENTRIES: usize = 262_144;
 
 /// What a key may send. At least one of the rates is given.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,7 +31,7 @@ pub struct Quota {
 
 /// What one export costs one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Charge {
+pub(crate) struct Charge {
     pub key: Arc<str>,
     pub quota: Quota,
     pub items: u64,
@@ -40,7 +40,7 @@ pub struct Charge {
 
 /// A key has used up its quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Over {
+pub(crate) struct Over {
     /// Until something is admitted again; at least 1.
     pub retry_after_seconds: u64,
     /// The key that must wait the longest.
@@ -49,7 +49,7 @@ pub struct Over {
 
 /// Where the buckets are kept: in this process, or shared by several replicas.
 #[async_trait]
-pub trait Meter: Send + Sync {
+pub(crate) trait Meter: Send + Sync {
     /// Takes all charges, or none if one of the keys is over its quota.
     async fn take(&self, charges: &[Charge], now: UnixMillis) -> Result<(), Over>;
 
@@ -59,7 +59,7 @@ pub trait Meter: Send + Sync {
 
 /// Buckets of this process alone.
 #[derive(Debug, Default)]
-pub struct LocalMeter {
+pub(crate) struct LocalMeter {
     // Held for a few additions per charge, never across an await.
     buckets: Mutex<ahash::HashMap<Arc<str>, Bucket>>,
 }
@@ -76,7 +76,7 @@ struct Bucket {
 const CLOCK_TOLERANCE_MILLIS: i64 = 10_000;
 
 impl LocalMeter {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         LocalMeter::default()
     }
 

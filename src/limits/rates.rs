@@ -23,7 +23,7 @@ const SEATS_LIMIT_ENTRIES: usize = 512;
 /// A word on a time that is longer than this and than the class's own is about another limit.
 const TOLD_LIMIT: Duration = Duration::from_secs(10);
 /// How long a newcomer's first call may wait for its turn. Beyond it, clients' own timeouts come near.
-pub const TURN_LIMIT: Duration = Duration::from_secs(2);
+pub(crate) const TURN_LIMIT: Duration = Duration::from_secs(2);
 /// How long a class is empty at most after a refusal of the backend's, unless its own time is longer.
 const EMPTY_LIMIT: Duration = Duration::from_secs(60);
 /// A clock that is set back further than this is believed.
@@ -103,7 +103,7 @@ pub struct Share {
 
 /// What the backend says of a class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Told {
+pub(crate) struct Told {
     pub limit: Option<u64>,
     pub remaining: u64,
     pub reset_seconds: u64,
@@ -142,7 +142,7 @@ struct Seat {
 
 impl Rates {
     /// Admits one call of `who` to the class, or says when to come again. `configured` may change from call to call.
-    pub fn take(
+    pub(crate) fn take(
         &self,
         class: &str,
         configured: Rate,
@@ -182,14 +182,14 @@ impl Rates {
     /// Corrects a class by what the backend says. Nothing is raised: a limit or a remainder of the backend's counts if
     /// it is lower than ours. The time to its reset must be like the class's own: else it speaks of another limit, such
     /// as an hour's of one endpoint, which must not silence a whole class.
-    pub fn corrected(&self, class: &str, told: Told, now: UnixMillis) {
+    pub(crate) fn corrected(&self, class: &str, told: Told, now: UnixMillis) {
         if let Some(class) = self.classes().get_mut(class) {
             class.corrected(told, now);
         }
     }
 
     /// The backend admits nothing in this class for so long.
-    pub fn emptied(&self, class: &str, seconds: u64, now: UnixMillis) {
+    pub(crate) fn emptied(&self, class: &str, seconds: u64, now: UnixMillis) {
         if let Some(class) = self.classes().get_mut(class) {
             let most = class.configured.per.max(EMPTY_LIMIT);
             class.leave(0, Duration::from_secs(seconds.max(1)).min(most), now);

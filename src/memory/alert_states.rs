@@ -13,12 +13,12 @@ use crate::lock::{Mutex, MutexGuard};
 use crate::profiles::AlertMessage;
 
 /// Alerts that are remembered of one app.
-pub const ALARMS_PER_APP: usize = 256;
+pub(crate) const ALARMS_PER_APP: usize = 256;
 /// Apps of which alerts are remembered. Only apps with a webhook secret can have any.
-pub const ALARM_APPS: usize = 4096;
+pub(crate) const ALARM_APPS: usize = 4096;
 
 /// The state that counts as firing.
-pub const FIRING: &str = "firing";
+pub(crate) const FIRING: &str = "firing";
 
 /// One alert, as it was last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,7 +36,7 @@ pub struct AlertState {
 }
 
 impl AlertState {
-    pub fn is_firing(&self) -> bool {
+    pub(crate) fn is_firing(&self) -> bool {
         self.state == FIRING
     }
 }
@@ -108,7 +108,7 @@ impl AlertStates {
     }
 
     /// How many alerts fire at each app of which any is known.
-    pub fn counts(&self) -> BTreeMap<AppPath, u64> {
+    pub(crate) fn counts(&self) -> BTreeMap<AppPath, u64> {
         let apps = self.lock();
         let firing = |alarms: &Vec<AlertState>| {
             alarms.iter().filter(|alarm| alarm.is_firing()).count() as u64

@@ -40,7 +40,7 @@ const PROJECTS_LIMIT_ENTRIES: usize = 65_536;
 
 /// All that shapes the answer to a read.
 #[derive(PartialEq, Eq, Hash)]
-pub struct Key {
+pub(crate) struct Key {
     /// One snapshot has one policy, one set of credentials and one backend: what another one answers is not the same,
     /// even if it looks alike.
     pub snapshot: u64,
@@ -50,7 +50,7 @@ pub struct Key {
     pub app: AppPath,
     pub bindings: Vec<Arc<str>>,
     pub visible_projects: Vec<Arc<str>>,
-    pub named_in_full: bool,
+    pub(crate) named_in_full: bool,
     /// What links become.
     pub ours: String,
     /// What of the caller's head goes on, by name.
@@ -77,7 +77,7 @@ impl Key {
 }
 
 /// Headers by name, for a key.
-pub fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
+pub(crate) fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
     let mut listed: Vec<_> = headers
         .iter()
         .map(|(name, value)| (name.as_str().to_owned(), value.as_bytes().to_vec()))
@@ -89,7 +89,7 @@ pub fn listed(headers: &HeaderMap) -> Vec<(String, Vec<u8>)> {
 type ReadOutcome = Result<Reply, Unanswered>;
 
 /// What is under way and what is kept.
-pub struct Sharing {
+pub(crate) struct Sharing {
     // Held for a lookup and the arithmetic of the budget, never across an await.
     flights: Mutex<HashMap<Arc<Key>, Flight>>,
     kept: Cache<Arc<Key>, Arc<Kept>>,
@@ -146,7 +146,7 @@ impl Default for Sharing {
 }
 
 /// How a read goes on.
-pub enum Joined {
+pub(crate) enum Joined {
     /// Another caller asks it already.
     Follow(PendingRead),
     /// It is to be asked, for all who come until it has landed.
@@ -157,14 +157,14 @@ pub enum Joined {
 
 /// Waits for an answer. Dropped before it came, the caller has given up, and no further caller joins this read: who
 /// comes again asks anew.
-pub struct PendingRead {
+pub(crate) struct PendingRead {
     sharing: Arc<Sharing>,
     key: Arc<Key>,
     outcome: watch::Receiver<Option<ReadOutcome>>,
 }
 
 /// The duty to bring an answer. Dropped without one, those who wait are told of a defect.
-pub struct Leading {
+pub(crate) struct Leading {
     sharing: Arc<Sharing>,
     key: Arc<Key>,
     sender: watch::Sender<Option<ReadOutcome>>,
@@ -172,7 +172,7 @@ pub struct Leading {
 
 impl PendingRead {
     /// The answer, as the leader's task got it.
-    pub async fn outcome(mut self) -> ReadOutcome {
+    pub(crate) async fn outcome(mut self) -> ReadOutcome {
         match self.outcome.wait_for(Option::is_some).await {
             Ok(outcome) => outcome.clone().unwrap_or_else(|| Err(defect())),
             Err(_) => Err(defect()),
@@ -195,13 +195,13 @@ fn defect() -> Unanswered {
 
 impl Leading {
     /// Gives all who wait the answer. Who comes from now on asks anew.
-    pub fn land(self, outcome: ReadOutcome) {
+    pub(crate) fn land(self, outcome: ReadOutcome) {
         self.sharing.close(&self.key, &self.sender.subscribe());
         self.sender.send_replace(Some(outcome));
     }
 
     /// Returns once every caller who waited has given up.
-    pub async fn abandoned(&self) {
+    pub(crate) async fn abandoned(&self) {
         // A read that may still be joined is held by the map of reads as well.
         self.sender.closed().await;
     }
@@ -215,7 +215,7 @@ impl Drop for Leading {
 
 impl Sharing {
     /// Joins the read of this key, or begins it once `charge` was paid.
-    pub fn join(
+    pub(crate) fn join(
         self: &Arc<Self>,
         now: UnixMillis,
         key: &Arc<Key>,
@@ -265,7 +265,7 @@ impl Sharing {
     }
 
     /// A kept answer that is not older than `most`.
-    pub fn kept(
+    pub(crate) fn kept(
         &self,
         key: &Arc<Key>,
         most: Duration,
@@ -290,7 +290,7 @@ impl Sharing {
     }
 
     /// Keeps a good answer.
-    pub fn keep(&self, key: &Arc<Key>, reply: &Reply, now: UnixMillis) {
+    pub(crate) fn keep(&self, key: &Arc<Key>, reply: &Reply, now: UnixMillis) {
         if reply.status != http::StatusCode::OK || reply.body.len() > ANSWER_LIMIT_BYTES {
             return;
         }
@@ -315,7 +315,7 @@ impl Sharing {
     }
 
     /// Writes that have ended: of the organization, and of a project.
-    pub fn writes(&self, project: Option<&str>) -> (u64, u64) {
+    pub(crate) fn writes(&self, project: Option<&str>) -> (u64, u64) {
         let writes = self.writes.lock();
         (
             writes.all,
@@ -347,13 +347,13 @@ impl Sharing {
 }
 
 /// A write under way; however it ends, what was read before it serves no caller after it.
-pub struct Writing {
+pub(crate) struct Writing {
     sharing: Arc<Sharing>,
     project: Option<String>,
 }
 
 impl Writing {
-    pub fn begin(sharing: &Arc<Sharing>, project: Option<&str>) -> Self {
+    pub(crate) fn begin(sharing: &Arc<Sharing>, project: Option<&str>) -> Self {
         Writing {
             sharing: sharing.clone(),
             project: project.map(str::to_owned),
@@ -369,7 +369,7 @@ impl Drop for Writing {
 
 /// An answer that may be shown to the caller.
 #[derive(Clone, Debug)]
-pub struct Reply {
+pub(crate) struct Reply {
     pub status: StatusCode,
     /// What of the answer's head is passed on.
     pub headers: HeaderMap,
@@ -381,7 +381,7 @@ pub struct Reply {
 
 /// How an answer came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
+pub(crate) enum Source {
     /// The backend was asked for it.
     Asked,
     /// The backend was asked for it by another caller with the same permit at the same time.
@@ -392,7 +392,7 @@ pub enum Source {
 
 /// Why there is none.
 #[derive(Clone, Debug)]
-pub struct Unanswered {
+pub(crate) struct Unanswered {
     pub refusal: Refusal,
     /// What the backend said, if it said anything.
     pub upstream_status: Option<u16>,

@@ -26,7 +26,7 @@ const MESSAGE_BYTES: usize = 1024;
 
 /// Names a part: whose it is, where it went, what it is a part of, and every byte of it.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct PartKey {
+pub(crate) struct PartKey {
     digest: [u8; 32],
     likeness: Likeness,
     sender: Sender,
@@ -34,27 +34,27 @@ pub struct PartKey {
 
 /// Among whose parts a part counts when the memory is full.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Sender(u64);
+pub(crate) struct Sender(u64);
 
 /// What is the same for an export and its retry and costs nothing to tell: the sender, the signal and the length. Exports
 /// of which it differs differ; others may.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct Likeness(u64);
+pub(crate) struct Likeness(u64);
 
 /// Names a whole export by its bytes, decompressed and before anything is changed. A retry has the same, in whatever
 /// content coding it comes; a different export of the same sender, of which a part may be the same, has not.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ExportDigest([u8; 32]);
+pub(crate) struct ExportDigest([u8; 32]);
 
 impl ExportDigest {
-    pub fn of(message: &[u8]) -> Self {
+    pub(crate) fn of(message: &[u8]) -> Self {
         ExportDigest(bytes_of(&digest::digest(&digest::SHA256, message)))
     }
 }
 
 /// Whose a part of an export is, where it goes, and what it is a part of.
 #[derive(Clone, Copy)]
-pub struct PartScope<'a> {
+pub(crate) struct PartScope<'a> {
     /// The sender: how it was identified, by which issuer, and its name there.
     pub method: &'a str,
     pub issuer: &'a str,
@@ -64,14 +64,14 @@ pub struct PartScope<'a> {
     pub project: &'a str,
     pub signal: Signal,
     pub export: ExportDigest,
-    pub likeness: Likeness,
+    pub(crate) likeness: Likeness,
     /// The sender once more, as the memory counts it.
     pub sender: Sender,
 }
 
 impl PartKey {
     /// `scope`: the caller and the destination, in words.
-    pub fn new(sender: Sender, scope: &[&str], pieces: &[Bytes]) -> Self {
+    pub(crate) fn new(sender: Sender, scope: &[&str], pieces: &[Bytes]) -> Self {
         let mut context = digest::Context::new(&digest::SHA256);
         for word in scope {
             context.update(&(word.len() as u64).to_be_bytes());
@@ -88,7 +88,7 @@ impl PartKey {
     }
 
     /// The key of a part of an export.
-    pub fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
+    pub(crate) fn of_part(scope: &PartScope<'_>, pieces: &[Bytes]) -> Self {
         let PartScope {
             method,
             issuer,
@@ -233,29 +233,29 @@ impl Remembered {
     }
 
     /// The likeness of an export: `sender` is all that tells its sender from others.
-    pub fn likeness(&self, sender: impl Hash, signal: Signal, length: usize) -> Likeness {
+    pub(crate) fn likeness(&self, sender: impl Hash, signal: Signal, length: usize) -> Likeness {
         Likeness(self.hasher.hash_one((sender, signal.name(), length)))
     }
 
     /// `sender` is all that tells a sender from others.
-    pub fn sender(&self, sender: impl Hash) -> Sender {
+    pub(crate) fn sender(&self, sender: impl Hash) -> Sender {
         Sender(self.hasher.hash_one(sender))
     }
 
     /// Whether a part of an export like this may be known. If not, none of its keys is needed. Nearly always no lock.
-    pub fn may_know(&self, likeness: Likeness) -> bool {
+    pub(crate) fn may_know(&self, likeness: Likeness) -> bool {
         !self.is_empty() && self.lock().by_likeness.contains_key(&likeness)
     }
 
     /// What the backend said when it took this part.
-    pub fn find(&self, key: &PartKey, now: UnixMillis) -> Option<Option<PartialSuccess>> {
+    pub(crate) fn find(&self, key: &PartKey, now: UnixMillis) -> Option<Option<PartialSuccess>> {
         let parts = self.lock();
         let part = parts.by_key.get(key)?;
         (now < part.until).then(|| part.said.clone())
     }
 
     /// Keeps in mind that the backend took this part.
-    pub fn remember(
+    pub(crate) fn remember(
         &self,
         key: PartKey,
         mut said: Option<PartialSuccess>,
@@ -276,7 +276,7 @@ impl Remembered {
     }
 
     /// The export that it belongs to has been answered with success.
-    pub fn forget(&self, key: &PartKey) {
+    pub(crate) fn forget(&self, key: &PartKey) {
         let mut parts = self.lock();
         parts.remove(key);
         self.count.store(parts.by_key.len(), Ordering::Release);

@@ -16,7 +16,7 @@ const KNOWN_LIMIT_ENTRIES: usize = 4096;
 
 /// When each cause last raised an event.
 #[derive(Default)]
-pub struct EventRate(Mutex<HashMap<String, Raised>>);
+pub(crate) struct EventRate(Mutex<HashMap<String, Raised>>);
 
 struct Raised {
     at: UnixMillis,
@@ -25,7 +25,7 @@ struct Raised {
 
 impl EventRate {
     /// Whether this cause is to raise an event now: with the number of those that were held back since its last one.
-    pub fn admit(&self, cause: &str, now: UnixMillis) -> Option<u64> {
+    pub(crate) fn admit(&self, cause: &str, now: UnixMillis) -> Option<u64> {
         let mut known = self.0.lock();
         if let Some(raised) = known.get_mut(cause) {
             // A clock that was set back starts anew.
@@ -51,7 +51,7 @@ impl EventRate {
 }
 
 /// What an event says, with how many like it were held back.
-pub fn with_held_back(detail: String, held_back: u64) -> String {
+pub(crate) fn with_held_back(detail: String, held_back: u64) -> String {
     if held_back == 0 {
         detail
     } else {

@@ -32,7 +32,7 @@ const STALE_SECONDS: i64 = 60;
 const FORGOTTEN_SECONDS: i64 = 24 * 3600;
 
 /// The numbers of this process.
-pub struct LiveStats {
+pub(crate) struct LiveStats {
     shards: [Mutex<ahash::HashMap<AppPath, App>>; SHARDS],
     hasher: ahash::RandomState,
     services: AtomicUsize,
@@ -40,7 +40,7 @@ pub struct LiveStats {
 
 /// What one export, or its part, brought to one app.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct StatsUpdate<'a> {
+pub(crate) struct StatsUpdate<'a> {
     /// Each service's name and items; what is left of `items` belongs to none that is known.
     pub services: &'a [(Box<str>, u64)],
     pub items: u64,
@@ -49,32 +49,32 @@ pub struct StatsUpdate<'a> {
 
 /// The last minute of one app, or of several together.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Minute {
+pub(crate) struct Minute {
     pub items: u64,
     pub bytes: u64,
     pub errors: u64,
     /// When something was accepted last.
-    pub last_seen: Option<UnixMillis>,
+    pub(crate) last_seen: Option<UnixMillis>,
 }
 
 /// One service of an app.
 #[derive(Clone, Debug)]
-pub struct ServiceStats {
+pub(crate) struct ServiceStats {
     pub name: String,
     /// Of the last minute.
     pub items: u64,
-    pub last_seen: UnixMillis,
+    pub(crate) last_seen: UnixMillis,
     /// The latest first.
     pub senders: Vec<Sender>,
 }
 
 /// Who sent, as it was proven.
 #[derive(Clone, Debug)]
-pub struct Sender {
+pub(crate) struct Sender {
     pub issuer: Arc<str>,
     pub subject: Arc<str>,
     pub method: &'static str,
-    pub last_seen: UnixMillis,
+    pub(crate) last_seen: UnixMillis,
 }
 
 #[derive(Default)]
@@ -139,7 +139,13 @@ impl Default for LiveStats {
 
 impl LiveStats {
     /// Something was accepted for an app.
-    pub fn accepted(&self, app: &AppPath, sender: &Facts, beat: &StatsUpdate<'_>, now: UnixMillis) {
+    pub(crate) fn accepted(
+        &self,
+        app: &AppPath,
+        sender: &Facts,
+        beat: &StatsUpdate<'_>,
+        now: UnixMillis,
+    ) {
         self.with(app, now, |known| {
             known.last_seen = Some(now);
             if let Some(second) = known.seconds.at(now.seconds()) {
@@ -153,7 +159,7 @@ impl LiveStats {
     }
 
     /// An export, or its part, for an app was refused, or failed.
-    pub fn failed(&self, app: &AppPath, now: UnixMillis) {
+    pub(crate) fn failed(&self, app: &AppPath, now: UnixMillis) {
         self.with(app, now, |known| {
             if let Some(second) = known.seconds.at(now.seconds()) {
                 second.errors = second.errors.saturating_add(1);
@@ -162,7 +168,7 @@ impl LiveStats {
     }
 
     /// The last minute of one app, without those beneath; `None`: nothing ever came.
-    pub fn minute(&self, app: &AppPath, now: UnixMillis) -> Option<Minute> {
+    pub(crate) fn minute(&self, app: &AppPath, now: UnixMillis) -> Option<Minute> {
         let shard = self.shard(app)?.lock();
         let known = shard.get(app)?;
         let mut minute = Minute {
@@ -178,7 +184,7 @@ impl LiveStats {
     }
 
     /// The services of one app, by name.
-    pub fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServiceStats> {
+    pub(crate) fn services(&self, app: &AppPath, now: UnixMillis) -> Vec<ServiceStats> {
         let Some(shard) = self.shard(app) else {
             return Vec::new();
         };
@@ -314,7 +320,7 @@ impl LiveService {
 
 impl Minute {
     /// Takes in another app's.
-    pub fn add(&mut self, other: Minute) {
+    pub(crate) fn add(&mut self, other: Minute) {
         self.items = self.items.saturating_add(other.items);
         self.bytes = self.bytes.saturating_add(other.bytes);
         self.errors = self.errors.saturating_add(other.errors);

@@ -13,4 +13,4 @@ pub(crate) mod passing;
 pub(crate) mod recent;
 pub(crate) mod watches;
 
-pub use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered};
+pub(crate) use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered};

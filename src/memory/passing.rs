@@ -11,14 +11,14 @@ use crate::lock::Mutex;
 
 /// Messages that are being passed on now, so that a second one like it waits for what becomes of the first.
 #[derive(Default)]
-pub struct Passing(Mutex<HashSet<PartKey>>);
+pub(crate) struct Passing(Mutex<HashSet<PartKey>>);
 
 /// One of them; dropping it ends it, whatever happened.
-pub struct Underway(Arc<Passing>, PartKey);
+pub(crate) struct Underway(Arc<Passing>, PartKey);
 
 impl Underway {
     /// `None`: it is being passed on already.
-    pub fn begin(passing: &Arc<Passing>, key: PartKey) -> Option<Self> {
+    pub(crate) fn begin(passing: &Arc<Passing>, key: PartKey) -> Option<Self> {
         let mut known = passing.0.lock();
         known.insert(key).then(|| Underway(passing.clone(), key))
     }

@@ -29,7 +29,7 @@ const PATH_BYTES: usize = 512;
 
 /// One finished call.
 #[derive(Debug)]
-pub struct Ended {
+pub(crate) struct Ended {
     /// Unix milliseconds, when it began.
     pub at: i64,
     pub request_id: Box<str>,
@@ -50,7 +50,7 @@ pub struct Ended {
 
 /// Who called, proven.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Caller {
+pub(crate) struct Caller {
     pub issuer: Arc<str>,
     pub subject: Arc<str>,
     /// Two claims may name two callers alike.
@@ -58,7 +58,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    pub fn of(facts: &Facts) -> Self {
+    pub(crate) fn of(facts: &Facts) -> Self {
         Caller {
             issuer: facts.issuer.clone(),
             subject: facts.subject.clone(),
@@ -67,7 +67,7 @@ impl Caller {
     }
 
     /// Whether these facts are of the same caller.
-    pub fn is(&self, facts: &Facts) -> bool {
+    pub(crate) fn is(&self, facts: &Facts) -> bool {
         self.issuer == facts.issuer
             && self.subject == facts.subject
             && self.subject_claim == facts.subject_claim
@@ -75,7 +75,7 @@ impl Caller {
 }
 
 /// The last calls of this process.
-pub struct Recent {
+pub(crate) struct Recent {
     known: Mutex<Ring>,
     strangers: Mutex<Ring>,
     smooth: Mutex<Ring>,
@@ -111,7 +111,7 @@ impl Default for Recent {
 
 impl Recent {
     /// Whether one more export that went well is worth keeping, at `at` (Unix milliseconds).
-    pub fn wants_smooth(&self, at: i64) -> bool {
+    pub(crate) fn wants_smooth(&self, at: i64) -> bool {
         if self.smooth_kept.load(Ordering::Relaxed) < SMOOTH {
             self.smooth_kept.fetch_add(1, Ordering::Relaxed);
             return true;
@@ -127,7 +127,7 @@ impl Recent {
     }
 
     /// Keeps a call; the oldest ones make room.
-    pub fn keep(&self, mut ended: Ended) {
+    pub(crate) fn keep(&self, mut ended: Ended) {
         if ended.path.len() > PATH_BYTES {
             ended.path = ended
                 .path
@@ -146,7 +146,7 @@ impl Recent {
     }
 
     /// The call with this request id.
-    pub fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
+    pub(crate) fn find(&self, request_id: &str) -> Option<Arc<Ended>> {
         [&self.known, &self.strangers, &self.smooth]
             .into_iter()
             .find_map(|ring| {
@@ -160,13 +160,13 @@ impl Recent {
     }
 
     /// When the oldest call that is kept of identified callers began, in Unix milliseconds.
-    pub fn since(&self) -> Option<i64> {
+    pub(crate) fn since(&self) -> Option<i64> {
         self.known.lock().calls.front().map(|call| call.at)
     }
 
     /// Calls of an app and all beneath it that `shown` lets pass, the newest first, at most `limit`. Those of no app are the
     /// root's.
-    pub fn beneath(
+    pub(crate) fn beneath(
         &self,
         app: &AppPath,
         limit: usize,
@@ -206,7 +206,7 @@ impl Ring {
 }
 
 /// Whether a call with this operation and reason is an export that went well.
-pub fn is_smooth(operation: Option<&str>, reason: Reason) -> bool {
+pub(crate) fn is_smooth(operation: Option<&str>, reason: Reason) -> bool {
     reason == Reason::Ok && operation.is_some_and(|operation| operation.starts_with("ingest."))
 }
 

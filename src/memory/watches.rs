@@ -17,18 +17,18 @@ const WATCHES_PER_ADDRESS_LIMIT: usize = 16;
 
 /// Places for watches.
 #[derive(Default)]
-pub struct Watches {
+pub(crate) struct Watches {
     by_address: Mutex<HashMap<IpAddr, usize>>,
 }
 
 /// A watch's place; dropping it gives it back.
-pub struct WatchPlace {
+pub(crate) struct WatchPlace {
     watches: Arc<Watches>,
     address: IpAddr,
 }
 
 impl Watches {
-    pub fn take(self: &Arc<Self>, address: IpAddr) -> Option<WatchPlace> {
+    pub(crate) fn take(self: &Arc<Self>, address: IpAddr) -> Option<WatchPlace> {
         let address = address_block(address);
         let mut counts = self.by_address.lock();
         let here = counts.get(&address).copied().unwrap_or_default();

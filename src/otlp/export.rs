@@ -86,7 +86,7 @@ impl Export {
     }
 
     /// The most attributes that the resource of one group has.
-    pub fn most_attributes(&self) -> usize {
+    pub(crate) fn most_attributes(&self) -> usize {
         self.most_attributes
     }
 
@@ -126,7 +126,7 @@ impl Export {
     }
 
     /// How much memory the places take that were remembered, besides the body.
-    pub fn working_bytes(&self) -> u64 {
+    pub(crate) fn working_bytes(&self) -> u64 {
         let plan = match &self.half {
             Half::Protobuf(plan) => plan.working_bytes(),
             Half::Json(plan) => plan.working_bytes(),

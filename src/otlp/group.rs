@@ -11,7 +11,7 @@ pub const RESERVED: &str = "lightkeeper.";
 
 /// The most resource groups that one export may hold. One may be as small as two bytes on the wire, and
 /// costs a few dozen bytes here, a decision, and a stamp of some hundred bytes in what is written.
-pub const MAX_GROUPS: usize = 1 << 17;
+pub(crate) const MAX_GROUPS: usize = 1 << 17;
 
 /// The body is not the message that it should be.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,7 +47,7 @@ pub(super) struct Reading<P> {
     /// Reserved attributes at any level.
     pub forged: u64,
     /// The most attributes that the resource of one group has.
-    pub most_attributes: usize,
+    pub(crate) most_attributes: usize,
     /// Whether there is an item, or what may hold one, or a resource that says anything.
     pub carries: bool,
     /// What the half needs to answer `attribute` and `write`.
@@ -56,7 +56,7 @@ pub(super) struct Reading<P> {
 
 impl<P> Reading<P> {
     /// Of a body of which nothing has been read yet.
-    pub fn begun(plan: P) -> Self {
+    pub(crate) fn begun(plan: P) -> Self {
         Reading {
             groups: Vec::new(),
             forged: 0,

@@ -403,7 +403,7 @@ pub(super) struct Members {
 }
 
 impl Members {
-    pub fn open(cursor: &mut Cursor<'_>) -> Result<Members, Malformed> {
+    pub(crate) fn open(cursor: &mut Cursor<'_>) -> Result<Members, Malformed> {
         cursor.open(b'{', NOT_AN_OBJECT)?;
         Ok(Members {
             first: true,
@@ -413,7 +413,7 @@ impl Members {
     }
 
     /// The next known member; the cursor stands before its value. All others are stepped over.
-    pub fn next(
+    pub(crate) fn next(
         &mut self,
         cursor: &mut Cursor<'_>,
         shape: ObjectShape,
@@ -467,7 +467,7 @@ fn known(
 
 impl Plan {
     /// See [`super::Export::working_bytes`].
-    pub fn working_bytes(&self) -> usize {
+    pub(crate) fn working_bytes(&self) -> usize {
         self.places.capacity() * size_of::<GroupPlace>()
             + self.attributes.capacity() * size_of::<Attribute>()
             + self.cuts.capacity() * size_of::<Span>()
@@ -475,7 +475,7 @@ impl Plan {
     }
 
     /// See [`super::Export::attribute`].
-    pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
+    pub(crate) fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
         let Some(place) = self.places.get(group) else {
             return Found::Absent;
         };

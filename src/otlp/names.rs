@@ -7,12 +7,12 @@
 //! and the legacy formats ask it.
 
 /// The name as the most lenient reader takes it. Two names that fold to one are one to some reader.
-pub fn folded(name: &str) -> String {
+pub(crate) fn folded(name: &str) -> String {
     letters(name).collect()
 }
 
 /// Whether some reader takes the two names for one.
-pub fn alike(one: &str, other: &str) -> bool {
+pub(crate) fn alike(one: &str, other: &str) -> bool {
     letters(one).eq(letters(other))
 }
 

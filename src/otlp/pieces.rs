@@ -24,7 +24,7 @@ pub(crate) struct Pieces<'a> {
 }
 
 impl<'a> Pieces<'a> {
-    pub fn new(body: &'a Bytes) -> Pieces<'a> {
+    pub(crate) fn new(body: &'a Bytes) -> Pieces<'a> {
         Pieces {
             body,
             kept: 0..0,
@@ -34,7 +34,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Goes on with this range of the body. A range outside the body counts as empty.
-    pub fn keep(&mut self, range: Range<usize>) {
+    pub(crate) fn keep(&mut self, range: Range<usize>) {
         if range.start == self.kept.end {
             self.kept.end = range.end.max(range.start);
         } else if range.start < range.end {
@@ -44,7 +44,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Goes on with new bytes.
-    pub fn put(&mut self, bytes: &[u8]) {
+    pub(crate) fn put(&mut self, bytes: &[u8]) {
         if !bytes.is_empty() {
             self.settle();
             self.copied.extend_from_slice(bytes);
@@ -52,7 +52,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Goes on with a number as protobuf writes lengths.
-    pub fn put_varint(&mut self, mut value: usize) {
+    pub(crate) fn put_varint(&mut self, mut value: usize) {
         self.settle();
         while value >= 0x80 {
             self.copied.put_u8((value & 0x7f) as u8 | 0x80);
@@ -62,7 +62,7 @@ impl<'a> Pieces<'a> {
     }
 
     /// Goes on with bytes that hold a secret, in a piece of their own.
-    pub fn put_secret(&mut self, bytes: Zeroizing<Vec<u8>>) {
+    pub(crate) fn put_secret(&mut self, bytes: Zeroizing<Vec<u8>>) {
         self.settle();
         self.flush();
         if !bytes.is_empty() {
@@ -70,7 +70,7 @@ impl<'a> Pieces<'a> {
         }
     }
 
-    pub fn finish(mut self) -> Vec<Bytes> {
+    pub(crate) fn finish(mut self) -> Vec<Bytes> {
         self.settle();
         self.flush();
         self.done

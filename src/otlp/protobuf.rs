@@ -108,7 +108,7 @@ pub(super) fn read(
 
 impl Plan {
     /// See [`super::Export::working_bytes`].
-    pub fn working_bytes(&self) -> usize {
+    pub(crate) fn working_bytes(&self) -> usize {
         self.places.capacity() * size_of::<GroupPlace>()
             + self.values.working_bytes()
             + self.edits.capacity() * size_of::<Edit>()
@@ -116,7 +116,7 @@ impl Plan {
     }
 
     /// See [`super::Export::attribute`].
-    pub fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
+    pub(crate) fn attribute<'a>(&'a self, body: &'a Bytes, group: usize, name: &str) -> Found<'a> {
         let Some(place) = self.places.get(group) else {
             return Found::Absent;
         };

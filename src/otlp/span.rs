@@ -12,7 +12,7 @@ pub(super) struct Span {
 }
 
 impl Span {
-    pub fn range(self) -> Range<usize> {
+    pub(crate) fn range(self) -> Range<usize> {
         self.start as usize..self.end as usize
     }
 }

@@ -39,7 +39,7 @@ impl Stamp {
     }
 
     /// How many bytes it adds to a resource at most, with what surrounds it: for those who must make room first.
-    pub fn growth_bytes(&self, encoding: Encoding) -> u64 {
+    pub(crate) fn growth_bytes(&self, encoding: Encoding) -> u64 {
         // Lengths that grow, or the members and commas of an object that was not there.
         const AROUND_BYTES: usize = 40;
         let own = match encoding {

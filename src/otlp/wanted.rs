@@ -74,7 +74,7 @@ pub(super) struct Values {
 }
 
 impl Values {
-    pub fn new(wanted: &Arc<Wanted>) -> Values {
+    pub(crate) fn new(wanted: &Arc<Wanted>) -> Values {
         Values {
             wanted: wanted.clone(),
             latest: vec![0; wanted.places.len()],
@@ -83,24 +83,24 @@ impl Values {
     }
 
     #[inline]
-    pub fn place(&self, name: &[u8]) -> Option<u32> {
+    pub(crate) fn place(&self, name: &[u8]) -> Option<u32> {
         self.wanted.place(name)
     }
 
     /// Keeps a text that was unescaped.
-    pub fn keep(&mut self, text: &str) -> Span {
+    pub(crate) fn keep(&mut self, text: &str) -> Span {
         let start = self.texts.len();
         self.texts.push_str(text);
         (start..self.texts.len()).into()
     }
 
-    pub fn kept(&self, span: Span) -> &[u8] {
+    pub(crate) fn kept(&self, span: Span) -> &[u8] {
         self.texts.as_bytes().get(span.range()).unwrap_or_default()
     }
 
     /// Notes what the present group says under a wanted name. A second value of the same name says the same text, or
     /// makes the name ambiguous.
-    pub fn note(&mut self, body: &[u8], name: u32, said: AttributeSaid) {
+    pub(crate) fn note(&mut self, body: &[u8], name: u32, said: AttributeSaid) {
         let before = self
             .latest
             .get(name as usize)
@@ -134,7 +134,7 @@ impl Values {
     }
 
     /// The present group's end, as `found` wants it; the next one begins.
-    pub fn end_group(&mut self) -> u32 {
+    pub(crate) fn end_group(&mut self) -> u32 {
         if let Some(of_group) = self.values.get_mut(self.first..) {
             of_group.sort_unstable_by_key(|value| value.name);
         }
@@ -143,7 +143,12 @@ impl Values {
     }
 
     /// What the group whose values lie here says.
-    pub fn found<'a>(&'a self, body: &'a [u8], of_group: Range<usize>, name: &str) -> Found<'a> {
+    pub(crate) fn found<'a>(
+        &'a self,
+        body: &'a [u8],
+        of_group: Range<usize>,
+        name: &str,
+    ) -> Found<'a> {
         let Some(name) = self.wanted.place(name.as_bytes()) else {
             return Found::Absent;
         };
@@ -168,14 +173,14 @@ impl Values {
         }
     }
 
-    pub fn working_bytes(&self) -> usize {
+    pub(crate) fn working_bytes(&self) -> usize {
         self.values.capacity() * size_of::<AttributeValue>()
             + self.latest.capacity() * 4
             + self.texts.capacity()
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
 }
@@ -185,14 +190,14 @@ impl Values {
 pub(super) mod work {
     use std::cell::Cell;
 
-    pub const LOOK_UP: usize = 0;
-    pub const UNESCAPE: usize = 1;
+    pub(crate) const LOOK_UP: usize = 0;
+    pub(crate) const UNESCAPE: usize = 1;
 
     thread_local! {
         static DONE: Cell<[u64; 2]> = const { Cell::new([0; 2]) };
     }
 
-    pub fn add(what: usize) {
+    pub(crate) fn add(what: usize) {
         DONE.with(|done| {
             let mut counts = done.get();
             counts[what] += 1;
@@ -201,7 +206,7 @@ pub(super) mod work {
     }
 
     /// Look-ups and unescapes of this thread since the last question.
-    pub fn done() -> [u64; 2] {
+    pub(crate) fn done() -> [u64; 2] {
         DONE.with(Cell::take)
     }
 }

@@ -27,7 +27,7 @@ const GROUP_NOT_OPEN: &str = "a group ends that is not open";
 const OTHER_WIRE_TYPE: &str = "a known field has another wire type";
 
 /// The text of a field of a small message; the last one counts, and none is `None` (protobuf.dev, "Last One Wins").
-pub fn text_field(message: &[u8], number: u32) -> Result<Option<&str>, Malformed> {
+pub(crate) fn text_field(message: &[u8], number: u32) -> Result<Option<&str>, Malformed> {
     let mut cursor = Cursor::new(message);
     let mut found = None;
     while let Some(field) = cursor.field()? {
@@ -71,18 +71,18 @@ pub(super) struct Field<'a> {
 
 impl<'a> Field<'a> {
     /// Tag, length and content.
-    pub fn whole(&self) -> Range<usize> {
+    pub(crate) fn whole(&self) -> Range<usize> {
         self.start..self.end
     }
 
-    pub fn content_range(&self) -> Range<usize> {
+    pub(crate) fn content_range(&self) -> Range<usize> {
         self.end - self.content.len()..self.end
     }
 
     /// The content of a field that is known to be length-delimited. Readers differ on what a known field
     /// of another wire type is (an unknown field, or an error), so it is malformed.
     #[inline]
-    pub fn bytes(&self) -> Result<&'a [u8], Malformed> {
+    pub(crate) fn bytes(&self) -> Result<&'a [u8], Malformed> {
         match self.wire {
             Wire::Bytes => Ok(self.content),
             _ => Err(Malformed {
@@ -93,7 +93,7 @@ impl<'a> Field<'a> {
     }
 
     /// The value of a field that is known to be a varint.
-    pub fn varint(&self) -> Result<u64, Malformed> {
+    pub(crate) fn varint(&self) -> Result<u64, Malformed> {
         match self.wire {
             Wire::Varint => Cursor {
                 rest: self.content,
@@ -109,7 +109,7 @@ impl<'a> Field<'a> {
 
     /// The fields of a field that is known to be a message.
     #[inline]
-    pub fn message(&self) -> Result<Cursor<'a>, Malformed> {
+    pub(crate) fn message(&self) -> Result<Cursor<'a>, Malformed> {
         Ok(Cursor {
             rest: self.bytes()?,
             end: self.end,
@@ -126,7 +126,7 @@ pub(super) struct Cursor<'a> {
 }
 
 impl<'a> Cursor<'a> {
-    pub fn new(message: &'a [u8]) -> Cursor<'a> {
+    pub(crate) fn new(message: &'a [u8]) -> Cursor<'a> {
         Cursor {
             rest: message,
             end: message.len(),
@@ -134,7 +134,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The part of `message` in `range`, with offsets of `message`. A range outside it is empty.
-    pub fn over(message: &'a [u8], range: Range<usize>) -> Cursor<'a> {
+    pub(crate) fn over(message: &'a [u8], range: Range<usize>) -> Cursor<'a> {
         Cursor {
             end: range.end,
             rest: message.get(range).unwrap_or_default(),
@@ -147,7 +147,7 @@ impl<'a> Cursor<'a> {
 
     /// The next field, or none at the end of the message.
     #[inline(always)]
-    pub fn field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
+    pub(crate) fn field(&mut self) -> Result<Option<Field<'a>>, Malformed> {
         match self.short_field() {
             Some(field) => Ok(Some(field)),
             None if self.rest.is_empty() => Ok(None),
@@ -230,7 +230,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// The next field of a message that has been read to its end before.
-    pub fn known_field(&mut self) -> Option<Field<'a>> {
+    pub(crate) fn known_field(&mut self) -> Option<Field<'a>> {
         self.field().ok().flatten()
     }
 

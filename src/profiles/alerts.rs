@@ -27,7 +27,7 @@ pub struct AlertLayout {
 
 impl AlertLayout {
     /// The first text or number at one of these places.
-    pub fn find<'m>(pointers: &[String], message: &'m Value) -> Option<&'m Value> {
+    pub(crate) fn find<'m>(pointers: &[String], message: &'m Value) -> Option<&'m Value> {
         pointers
             .iter()
             .filter_map(|pointer| message.pointer(pointer))
@@ -37,7 +37,7 @@ impl AlertLayout {
     }
 
     /// Our word for a state; the backend's own where there is none.
-    pub fn state<'w>(&'w self, word: &'w str) -> &'w str {
+    pub(crate) fn state<'w>(&'w self, word: &'w str) -> &'w str {
         let plain = word.trim().to_lowercase().replace([' ', '-'], "_");
         self.states
             .iter()

@@ -6,7 +6,7 @@ use super::{Ui, UiPage, UiSpot};
 use crate::clock::UnixMillis;
 
 /// Where to look next.
-pub struct Around {
+pub(crate) struct Around {
     pub services: Option<String>,
     pub dashboards: Option<String>,
     pub traces: Option<String>,
@@ -14,7 +14,7 @@ pub struct Around {
 
 impl Around {
     /// Around this time, or before now where it is not known. `since`: Unix milliseconds.
-    pub fn of(ui: &Ui, project: &str, since: Option<i64>, now: UnixMillis) -> Self {
+    pub(crate) fn of(ui: &Ui, project: &str, since: Option<i64>, now: UnixMillis) -> Self {
         let window = Some(ui.window(since, now.0));
         let link = |page| {
             ui.link(

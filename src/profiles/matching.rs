@@ -26,7 +26,7 @@ pub(super) struct RowBucket {
     pub method: Method,
     pub segments: usize,
     /// Which segment tells most of the rows apart: its place, and each row's literal there (`None`: a placeholder).
-    pub pivot: usize,
+    pub(crate) pivot: usize,
     pub rows: Vec<(Option<String>, OperationId)>,
 }
 
@@ -62,7 +62,10 @@ impl Profile {
     }
 
     /// Of the decoded segments of a path of the query API, the organization and what follows it.
-    pub fn query_path<'s, 'w>(&self, segments: &'s [&'w str]) -> Option<(&'w str, &'s [&'w str])> {
+    pub(crate) fn query_path<'s, 'w>(
+        &self,
+        segments: &'s [&'w str],
+    ) -> Option<(&'w str, &'s [&'w str])> {
         let mut rest = segments;
         for known in self.query_prefix.split('/').skip(1) {
             let (first, after) = rest.split_first()?;
@@ -78,7 +81,7 @@ impl Profile {
     }
 
     /// Whether a path, as it came, looks like one of the query API, of whatever version.
-    pub fn looks_like_query(&self, path: &str) -> bool {
+    pub(crate) fn looks_like_query(&self, path: &str) -> bool {
         let rest = path
             .strip_prefix('/')
             .and_then(|rest| rest.strip_prefix(self.query_root()));
@@ -86,7 +89,7 @@ impl Profile {
     }
 
     /// Whether a path, as it came, looks like one that takes OTLP over HTTP.
-    pub fn looks_like_export(&self, path: &str) -> bool {
+    pub(crate) fn looks_like_export(&self, path: &str) -> bool {
         self.ingest.iter().any(|row| {
             if row.minor {
                 path.contains(&row.path)
@@ -97,7 +100,7 @@ impl Profile {
     }
 
     /// The format of what is sent to the path `/{inner}`, by whether it is JSON.
-    pub fn legacy_format(&self, inner: &str, json: bool) -> Option<Format> {
+    pub(crate) fn legacy_format(&self, inner: &str, json: bool) -> Option<Format> {
         let is_json = |row: &LegacyReport| row.types.iter().any(|known| known.ends_with("json"));
         let mut rows = self
             .legacy
@@ -111,7 +114,7 @@ impl Profile {
     }
 
     /// Whether the backend reads a header of this name, lower case.
-    pub fn reads_header(&self, name: &str) -> bool {
+    pub(crate) fn reads_header(&self, name: &str) -> bool {
         [
             &self.access_token_header,
             &self.api_key_header,
@@ -122,7 +125,7 @@ impl Profile {
     }
 
     /// Whether a path is a method of a gRPC service of the first package of one that is known, known itself or not.
-    pub fn is_grpc_method(&self, path: &str) -> bool {
+    pub(crate) fn is_grpc_method(&self, path: &str) -> bool {
         let rows = self
             .grpc
             .iter()
@@ -155,12 +158,12 @@ impl Profile {
     }
 
     /// The forms in which legacy reports come to an HTTP path; none for a path that takes none.
-    pub fn legacy(&self, path: &str) -> impl Iterator<Item = &LegacyReport> {
+    pub(crate) fn legacy(&self, path: &str) -> impl Iterator<Item = &LegacyReport> {
         self.legacy.iter().filter(move |row| row.path == path)
     }
 
     /// The legacy report that a gRPC method takes.
-    pub fn legacy_grpc(&self, path: &str) -> Option<&LegacyReport> {
+    pub(crate) fn legacy_grpc(&self, path: &str) -> Option<&LegacyReport> {
         self.legacy_grpc.iter().find(|row| row.path == path)
     }
 
@@ -170,7 +173,7 @@ impl Profile {
     }
 
     /// Whether clients of the path of these segments put their token into its query.
-    pub fn takes_token_in_url(&self, segments: &[&str]) -> bool {
+    pub(crate) fn takes_token_in_url(&self, segments: &[&str]) -> bool {
         self.token_in_url
             .iter()
             .any(|known| known.split('/').skip(1).eq(segments.iter().copied()))

@@ -31,10 +31,10 @@ use crate::otlp::Signal;
 use crate::percent;
 
 /// To see who was allowed and denied what, lately, in a part of the tree.
-pub const AUDIT_READ: &str = "gateway.audit.read";
+pub(crate) const AUDIT_READ: &str = "gateway.audit.read";
 
 /// Permissions that are the gateway's and no backend's. They mean something at every app, and are sensitive.
-pub const OWN_PERMISSIONS: [&str; 1] = [AUDIT_READ];
+pub(crate) const OWN_PERMISSIONS: [&str; 1] = [AUDIT_READ];
 
 /// A row of the profile's operation table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -42,7 +42,7 @@ pub struct OperationId(pub u16);
 
 /// A permission's place in `Profile::permissions`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct PermissionId(pub u16);
+pub(crate) struct PermissionId(pub u16);
 
 /// Everything that is known of one kind of backend.
 #[derive(Debug)]
@@ -53,15 +53,15 @@ pub struct Profile {
     /// Where an access token is put; the value is the token alone.
     pub access_token_header: HeaderName,
     /// Where an API key is put.
-    pub api_key_header: HeaderName,
+    pub(crate) api_key_header: HeaderName,
     /// What stands before the key and a space, `bearer`; `None`: nothing.
-    pub api_key_scheme: Option<String>,
+    pub(crate) api_key_scheme: Option<String>,
     /// Where clients of the query API name the organization.
     pub tenant_header: HeaderName,
     /// `/public/v0.2`: the query API is at `{query_prefix}/{organization}/…`.
     pub query_prefix: String,
     /// Hosts of the backend that absolute links in answers point at, lower case.
-    pub link_hosts: Vec<String>,
+    pub(crate) link_hosts: Vec<String>,
     /// How its webhooks' messages are read.
     pub alerts: AlertLayout,
     rates: Vec<(Arc<str>, Rate)>,
@@ -105,15 +105,15 @@ pub struct Operation {
     pub id: OperationId,
     /// What is needed to ask it: `ingest.traces`, `query.streams.read`.
     pub permission: String,
-    pub permission_id: PermissionId,
+    pub(crate) permission_id: PermissionId,
     /// The permission is granted only where it is named in full.
     pub sensitive: bool,
     pub credential: Credential,
     pub scope: Scope,
     /// Query parameters that are passed on; any other is none of the operation's.
-    pub query_keys: Vec<QueryKey>,
+    pub(crate) query_keys: Vec<QueryKey>,
     /// Members of the body, and query parameters, whose value names a project, or has members that are named by projects.
-    pub names_projects: Vec<String>,
+    pub(crate) names_projects: Vec<String>,
     pub response: ResponseRule,
     /// Which of the backend's limits counts.
     pub rate: RateRule,
@@ -125,7 +125,7 @@ pub struct Operation {
 
 /// One query parameter that an operation knows.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct QueryKey {
+pub(crate) struct QueryKey {
     pub name: String,
     /// Whether it may stand more than once.
     pub repeats: bool,
@@ -193,7 +193,7 @@ pub enum ResponseRule {
 
 impl ResponseRule {
     /// As the profile spells it.
-    pub const ALL: [(&'static str, ResponseRule); 15] = [
+    pub(crate) const ALL: [(&'static str, ResponseRule); 15] = [
         ("empty", ResponseRule::Empty),
         ("text", ResponseRule::Text),
         ("list", ResponseRule::List),
@@ -268,7 +268,7 @@ pub enum TokenPlace {
 
 impl Profile {
     /// The names of the built-in profiles; the first is taken where none is named.
-    pub const NAMES: [&str; 1] = ["lightstep"];
+    pub(crate) const NAMES: [&str; 1] = ["lightstep"];
 
     /// The built-in profile of this name.
     pub fn named(name: &str) -> Option<Arc<Profile>> {
@@ -328,7 +328,7 @@ impl Profile {
     }
 
     /// The permission of this name.
-    pub fn permission(&self, name: &str) -> Option<PermissionId> {
+    pub(crate) fn permission(&self, name: &str) -> Option<PermissionId> {
         let place = self
             .permissions
             .binary_search_by(|known| known.as_str().cmp(name))

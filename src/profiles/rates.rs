@@ -33,7 +33,7 @@ impl Default for RateRule {
 
 impl RateRule {
     /// The class for a question with these decoded query pairs.
-    pub fn class(&self, query: &[(String, String)]) -> &Arc<str> {
+    pub(crate) fn class(&self, query: &[(String, String)]) -> &Arc<str> {
         match self {
             RateRule::Of(class) => class,
             RateRule::Range {

@@ -47,7 +47,7 @@ pub(super) struct IngestFile {
     pub http: Vec<RawExport>,
     pub grpc: Vec<RawExport>,
     pub legacy: Vec<RawLegacy>,
-    pub legacy_grpc: Vec<RawLegacy>,
+    pub(crate) legacy_grpc: Vec<RawLegacy>,
     pub token_in_url: Vec<String>,
 }
 
@@ -101,7 +101,7 @@ pub(super) enum RawSignal {
 pub(super) struct QueryFile {
     pub prefix: String,
     pub tenant_header: String,
-    pub link_hosts: Vec<String>,
+    pub(crate) link_hosts: Vec<String>,
     pub rates: BTreeMap<String, String>,
 }
 
@@ -119,9 +119,9 @@ pub(super) struct RawOperation {
     #[serde(default)]
     pub rate: RawRate,
     #[serde(default)]
-    pub query_keys: Vec<String>,
+    pub(crate) query_keys: Vec<String>,
     #[serde(default)]
-    pub names_projects: Vec<String>,
+    pub(crate) names_projects: Vec<String>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -41,21 +41,21 @@ pub enum TreeShape {
 #[derive(Clone, Debug)]
 pub struct TreeSource {
     /// The resource that it is by itself.
-    pub resource: String,
-    pub operation: OperationId,
+    pub(crate) resource: String,
+    pub(crate) operation: OperationId,
     /// Where the items lie in the answer.
-    pub items: String,
+    pub(crate) items: String,
     /// Where an item has its id and its name.
-    pub id: String,
-    pub name: String,
+    pub(crate) id: String,
+    pub(crate) name: String,
     /// The backend's page of an item.
-    pub page: Option<UiPage>,
-    pub state: Option<StateSource>,
+    pub(crate) page: Option<UiPage>,
+    pub(crate) state: Option<StateSource>,
 }
 
 /// Where an alert's state is found.
 #[derive(Clone, Debug)]
-pub struct StateSource {
+pub(crate) struct StateSource {
     /// The operation that tells it, with the item's id; absent: the item itself.
     pub operation: Option<OperationId>,
     pub at: String,
@@ -68,7 +68,7 @@ pub struct StateSource {
 /// A kind of page of the backend's own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum UiPage {
+pub(crate) enum UiPage {
     Services,
     Service,
     Stream,
@@ -104,7 +104,7 @@ pub struct Ui {
 
 /// What a link is to. What a template does not ask for is not used.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct UiSpot<'a> {
+pub(crate) struct UiSpot<'a> {
     pub project: &'a str,
     pub id: Option<&'a str>,
     pub name: Option<&'a str>,
@@ -113,7 +113,7 @@ pub struct UiSpot<'a> {
 }
 
 impl Ui {
-    pub fn new(profile: &Profile, base: &UiBase) -> Self {
+    pub(crate) fn new(profile: &Profile, base: &UiBase) -> Self {
         let base = match base {
             UiBase::Profile => Some(profile.ui_base.clone()),
             UiBase::Off => None,
@@ -127,7 +127,7 @@ impl Ui {
     }
 
     /// What to show of what happened at a time; where none is known, as much of what came before now. Unix milliseconds.
-    pub fn window(&self, at: Option<i64>, now: i64) -> (i64, i64) {
+    pub(crate) fn window(&self, at: Option<i64>, now: i64) -> (i64, i64) {
         match at {
             Some(at) => (
                 at.saturating_sub(self.around_ms),
@@ -138,7 +138,7 @@ impl Ui {
     }
 
     /// An absolute link; `None` if there are no links, no such page, or a value that it needs is not there.
-    pub fn link(&self, page: UiPage, spot: &UiSpot<'_>) -> Option<String> {
+    pub(crate) fn link(&self, page: UiPage, spot: &UiSpot<'_>) -> Option<String> {
         let base = self.base.as_ref()?;
         let (_, template) = self.pages.iter().find(|(known, _)| *known == page)?;
         let mut link = base.clone();
@@ -163,7 +163,7 @@ impl Ui {
 
 impl Profile {
     /// Where the backend's own pages are.
-    pub fn ui_base(&self) -> &str {
+    pub(crate) fn ui_base(&self) -> &str {
         &self.ui_base
     }
 
@@ -173,14 +173,14 @@ impl Profile {
     }
 
     /// The resource of this name, if it is asked with this method.
-    pub fn tree_resource(&self, method: &Method, name: &str) -> Option<&TreeResource> {
+    pub(crate) fn tree_resource(&self, method: &Method, name: &str) -> Option<&TreeResource> {
         self.tree
             .iter()
             .find(|resource| resource.name == name && resource.method == *method)
     }
 
     /// The query parameters that a resource takes: its operation's. What asks several operations takes none.
-    pub fn tree_query_keys(&self, resource: &TreeResource) -> &[QueryKey] {
+    pub(crate) fn tree_query_keys(&self, resource: &TreeResource) -> &[QueryKey] {
         match resource.sources.as_slice() {
             [only] => &self.operation(only.operation).query_keys,
             _ => &[],

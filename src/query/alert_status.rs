@@ -20,11 +20,11 @@ use crate::identify::Identity;
 use crate::profiles::{Around, StateSource, TreeResource, TreeSource};
 
 /// States asked one by one for one question. More alerts than people look at.
-pub const ASKED_LIMIT: usize = 500;
+pub(crate) const ASKED_LIMIT: usize = 500;
 
 /// What was found beside the lists.
 #[derive(Default)]
-pub struct States {
+pub(crate) struct States {
     /// By the answer's place and the item's id.
     found: HashMap<(usize, String), State>,
     pub missing: Vec<(usize, Missing)>,
@@ -37,7 +37,7 @@ struct State {
 }
 
 /// Asks for the state of each item whose list does not tell it.
-pub async fn ask(
+pub(crate) async fn ask(
     asking: &Arc<Asking>,
     identity: &Identity,
     resource: &TreeResource,
@@ -138,7 +138,7 @@ fn said(source: &StateSource, word: String) -> String {
 }
 
 /// What is known of an alert besides what its list says of every item.
-pub struct Known {
+pub(crate) struct Known {
     pub state: String,
     /// RFC 3339, as the backend or we wrote it.
     pub since: Option<String>,
@@ -147,7 +147,7 @@ pub struct Known {
 }
 
 /// What is known of one item.
-pub fn known(
+pub(crate) fn known(
     asking: &Asking,
     one: &Arrived,
     source: &TreeSource,
@@ -183,7 +183,7 @@ pub fn known(
 }
 
 /// What an alert says besides what every item does: its state, since when, and links down the tree.
-pub fn members(known: Known) -> Vec<(&'static str, Value)> {
+pub(crate) fn members(known: Known) -> Vec<(&'static str, Value)> {
     let Around {
         services,
         dashboards,

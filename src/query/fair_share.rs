@@ -16,7 +16,11 @@ use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 
 /// The class of a question.
-pub fn class(snapshot: &Snapshot, call: &Call, operation: OperationId) -> std::sync::Arc<str> {
+pub(crate) fn class(
+    snapshot: &Snapshot,
+    call: &Call,
+    operation: OperationId,
+) -> std::sync::Arc<str> {
     let query = match &call.kind {
         RequestKind::Query(ask) => ask.query.as_slice(),
         _ => &[],
@@ -30,7 +34,7 @@ pub fn class(snapshot: &Snapshot, call: &Call, operation: OperationId) -> std::s
 }
 
 /// Takes one question from the share of who asks.
-pub fn admit(
+pub(crate) fn admit(
     shared: &Shared,
     snapshot: &Snapshot,
     class: &str,
@@ -49,7 +53,7 @@ pub fn admit(
 }
 
 /// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
-pub async fn in_turn<T>(
+pub(crate) async fn in_turn<T>(
     shared: &Shared,
     class: &str,
     who: &Facts,
@@ -102,7 +106,7 @@ fn rate(snapshot: &Snapshot, class: &str) -> Option<Rate> {
 }
 
 /// Takes over what the backend says of its limits.
-pub fn learn(shared: &Shared, class: &str, answer: &Answer) {
+pub(crate) fn learn(shared: &Shared, class: &str, answer: &Answer) {
     let number = |name: &str| number(&answer.headers, name);
     let (limit, remaining, reset) = (
         number("x-ratelimit-limit"),

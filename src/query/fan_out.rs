@@ -32,7 +32,7 @@ use crate::transform::Reference;
 const WORDS_LIMIT: usize = 300;
 
 /// What all questions of one call share.
-pub struct Asking {
+pub(crate) struct Asking {
     pub shared: Arc<Shared>,
     pub snapshot: Arc<Snapshot>,
     pub account: Account,
@@ -45,12 +45,12 @@ pub struct Asking {
     pub now: UnixMillis,
     pub deadline: Instant,
     /// The most states that are asked for one by one.
-    pub states_limit: usize,
+    pub(crate) states_limit: usize,
 }
 
 impl Asking {
     /// Of questions that only read and have no body.
-    pub fn reading(
+    pub(crate) fn reading(
         (shared, snapshot): (&Arc<Shared>, &Arc<Snapshot>),
         account: &Account,
         who: &Facts,
@@ -75,7 +75,7 @@ impl Asking {
     }
 
     /// Waits no longer than this, and asks for no more states one by one.
-    pub fn within(self, patience: Duration, states_limit: usize) -> Self {
+    pub(crate) fn within(self, patience: Duration, states_limit: usize) -> Self {
         Asking {
             deadline: self.deadline.min(Instant::now() + patience),
             states_limit,
@@ -96,7 +96,7 @@ impl Asking {
 }
 
 /// One project, and one thing to ask it.
-pub struct Target {
+pub(crate) struct Target {
     pub origin: Origin,
     /// Its place among the resource's sources.
     source: usize,
@@ -105,7 +105,7 @@ pub struct Target {
 }
 
 /// A project's answer; a success of the backend's.
-pub struct Arrived {
+pub(crate) struct Arrived {
     /// Its place among the targets.
     pub place: usize,
     pub origin: Origin,
@@ -114,7 +114,7 @@ pub struct Arrived {
 }
 
 /// Why a project has none.
-pub struct Failed {
+pub(crate) struct Failed {
     pub class: Class,
     pub reason: Reason,
     pub status: Option<u16>,
@@ -122,7 +122,7 @@ pub struct Failed {
 }
 
 /// The permitted ones of them, each with all that it is asked.
-pub fn targets(
+pub(crate) fn targets(
     snapshot: &Snapshot,
     identity: &Identity,
     ask: &TreeRequest,
@@ -157,7 +157,7 @@ pub fn targets(
 }
 
 /// One question to one project, if the caller may ask it. `values`: the path's parameters and the query's pairs.
-pub fn target(
+pub(crate) fn target(
     snapshot: &Snapshot,
     identity: &Identity,
     now: UnixMillis,
@@ -190,12 +190,12 @@ pub fn target(
 }
 
 /// What came of all targets, by their places.
-pub struct Gathered {
+pub(crate) struct Gathered {
     pub arrived: Vec<Arrived>,
     pub failed: Vec<(usize, Origin, usize, Failed)>,
 }
 
-pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
+pub(crate) async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
     let from: Vec<(Origin, usize)> = targets
         .iter()
         .map(|target| (target.origin.clone(), target.source))
@@ -220,7 +220,7 @@ pub async fn ask_all(asking: &Arc<Asking>, targets: Vec<Target>) -> Gathered {
 }
 
 /// Asks all targets within the bounds; the answers are in their order.
-pub async fn side_by_side(
+pub(crate) async fn side_by_side(
     asking: &Arc<Asking>,
     targets: Vec<Target>,
 ) -> Vec<Result<Reply, Failed>> {
@@ -306,7 +306,12 @@ impl Failed {
         }
     }
 
-    pub fn missing(&self, origin: &Origin, resource: Option<&str>, item: Option<&str>) -> Missing {
+    pub(crate) fn missing(
+        &self,
+        origin: &Origin,
+        resource: Option<&str>,
+        item: Option<&str>,
+    ) -> Missing {
         Missing {
             origin: origin.clone(),
             resource: resource.map(str::to_owned),

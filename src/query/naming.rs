@@ -25,7 +25,7 @@ const NAME_CHARACTERS: usize = 64;
 ///
 /// A path in a text needs the permission to read what it leads to. A relation, and a member that the profile lists, ties
 /// what is asked to the other project: it needs the question's own permission there, too.
-pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
+pub(crate) fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
     let Question {
         asker,
         call,
@@ -59,7 +59,7 @@ pub fn check(question: &Question<'_>, now: UnixMillis) -> Result<(), Refusal> {
 }
 
 /// What a body of this operation names.
-pub fn read(
+pub(crate) fn read(
     snapshot: &Snapshot,
     operation: OperationId,
     body: &[u8],

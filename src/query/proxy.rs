@@ -32,7 +32,7 @@ use crate::vault::Lease;
 
 /// Who asks, and through which state: the same for all queries of one call.
 #[derive(Clone, Copy)]
-pub struct Asker<'a> {
+pub(crate) struct Asker<'a> {
     pub shared: &'a Arc<Shared>,
     pub snapshot: &'a Arc<Snapshot>,
     /// The caller that the answer is held for.
@@ -46,19 +46,19 @@ pub struct Asker<'a> {
 }
 
 /// A permitted query, with all that goes with it.
-pub struct Question<'a> {
-    pub asker: Asker<'a>,
+pub(crate) struct Question<'a> {
+    pub(crate) asker: Asker<'a>,
     pub call: &'a Call,
     pub permit: &'a Permit,
     pub route: Route,
-    pub lease: Lease,
+    pub(crate) lease: Lease,
     pub body: Bytes,
     /// What the body names, if it was read already.
     pub named: Option<&'a BTreeSet<Reference>>,
 }
 
 /// Asks the backend, or takes the answer to the same question of another caller with the same permit.
-pub async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
+pub(crate) async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
     let Question {
         asker,
         call,

@@ -22,7 +22,11 @@ const QUERY_TAKES: [HeaderName; 6] = [
 ];
 
 /// What of a query's answer head is passed on, and how many references were left out because they lead elsewhere.
-pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -> (HeaderMap, u64) {
+pub(crate) fn query_headers(
+    from: &HeaderMap,
+    links: &Links,
+    boundary: &Boundary<'_>,
+) -> (HeaderMap, u64) {
     let mut headers = HeaderMap::with_capacity(8);
     for name in QUERY_TAKES {
         headers.extend(from.get(&name).map(|value| (name.clone(), value.clone())));
@@ -55,7 +59,7 @@ pub fn query_headers(from: &HeaderMap, links: &Links, boundary: &Boundary<'_>) -
 }
 
 /// Passes on a query's answer.
-pub async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Result<(), BrokenOff> {
+pub(crate) async fn query(exchange: &mut Exchange<'_>, reply: Reply) -> Result<(), BrokenOff> {
     exchange.state.status = Some(reply.status.as_u16());
     let mut headers: Vec<_> = reply
         .headers

@@ -20,7 +20,7 @@ use crate::state::work::Work;
 use crate::vault::Lease;
 
 /// Answers a permitted question.
-pub async fn answer(
+pub(crate) async fn answer(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     (call, identity): (&Call, &Identity),

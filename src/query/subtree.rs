@@ -28,7 +28,7 @@ use crate::respond::Refusal;
 use crate::state::work::{SMALL_BYTES, Work};
 
 /// Answers a question to a part of the tree. `targets`: the permitted projects, in their order.
-pub async fn answer(
+pub(crate) async fn answer(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     call: &Call,
@@ -42,7 +42,7 @@ pub async fn answer(
 }
 
 /// A question to a part of the tree, and who asks it.
-pub struct Question<'a> {
+pub(crate) struct Question<'a> {
     pub ask: &'a TreeRequest,
     pub resource: &'a TreeResource,
     pub identity: &'a Identity,
@@ -322,7 +322,7 @@ fn list(
     (format!("[{text}]"), held)
 }
 
-pub fn link(
+pub(crate) fn link(
     asking: &Asking,
     origin: &Origin,
     source: &TreeSource,

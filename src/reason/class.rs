@@ -158,7 +158,7 @@ impl Class {
     }
 
     /// Whether the caller has to change something; otherwise it is ours or the backend's.
-    pub fn is_callers(self) -> bool {
+    pub(crate) fn is_callers(self) -> bool {
         match self {
             Class::NotAuthenticated
             | Class::BadCredential
@@ -183,7 +183,7 @@ impl Class {
     }
 
     /// Whether the same request may succeed later.
-    pub fn is_retryable(self) -> bool {
+    pub(crate) fn is_retryable(self) -> bool {
         self.retry_after_seconds().is_some()
     }
 

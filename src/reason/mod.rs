@@ -12,7 +12,7 @@ pub use class::Class;
 
 /// Where a fault lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Blame {
+pub(crate) enum Blame {
     /// The caller has to send, show or be allowed something else. Counts towards the caller's penalty.
     Caller,
     /// The caller's end of the connection went away. It may be the network's fault: it is no denial, and nothing is counted.
@@ -80,7 +80,7 @@ impl Reason {
         self.row().class
     }
 
-    pub fn blame(self) -> Blame {
+    pub(crate) fn blame(self) -> Blame {
         self.row().blame
     }
 
@@ -95,7 +95,7 @@ impl Reason {
     }
 
     /// Meaning and advice in one text.
-    pub fn explanation(self) -> String {
+    pub(crate) fn explanation(self) -> String {
         format!("{} {}", self.meaning(), self.advice())
             .trim_end()
             .to_owned()

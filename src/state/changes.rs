@@ -13,11 +13,11 @@ use crate::route::Upstream;
 const LISTED: usize = 8;
 
 /// Each file's digest; `None`: it could not be read.
-pub type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
+pub(crate) type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
 
 /// What changes when a file is written, replaced or pointed elsewhere.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mark {
+pub(crate) struct Mark {
     file: (u64, u64),
     modified: (i64, i64),
     bytes: u64,
@@ -25,7 +25,7 @@ pub struct Mark {
 
 impl Mark {
     /// Whether the file was changed after this time, in Unix milliseconds.
-    pub fn is_after(self, unix_millis: i64) -> bool {
+    pub(crate) fn is_after(self, unix_millis: i64) -> bool {
         self.modified_millis() > unix_millis
     }
 
@@ -38,7 +38,7 @@ impl Mark {
 }
 
 /// What each file looks like; `None`: it is not there.
-pub fn marks(files: &[PathBuf]) -> Vec<Option<Mark>> {
+pub(crate) fn marks(files: &[PathBuf]) -> Vec<Option<Mark>> {
     use std::os::unix::fs::MetadataExt as _;
     let mark = |file: &PathBuf| {
         let found = std::fs::metadata(file).ok()?;
@@ -52,7 +52,7 @@ pub fn marks(files: &[PathBuf]) -> Vec<Option<Mark>> {
 }
 
 /// Reads and digests files.
-pub fn digests(files: &[PathBuf]) -> Digests {
+pub(crate) fn digests(files: &[PathBuf]) -> Digests {
     let digest = |file: &PathBuf| {
         let content = std::fs::read(file).ok()?;
         <[u8; 32]>::try_from(
@@ -67,7 +67,11 @@ pub fn digests(files: &[PathBuf]) -> Digests {
 }
 
 /// `policy a -> b; credentials: shop/access_token/0 1a2b3c4d -> 5e6f7a8b; files: /etc/lightkeeper/policy.yaml`
-pub fn changes(before: &Snapshot, after: &Snapshot, (known, read): (&Digests, &Digests)) -> String {
+pub(crate) fn changes(
+    before: &Snapshot,
+    after: &Snapshot,
+    (known, read): (&Digests, &Digests),
+) -> String {
     let mut told = vec![format!(
         "policy {} -> {}",
         before.policy.version(),

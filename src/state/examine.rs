@@ -15,7 +15,7 @@ use crate::clock::Clock;
 use crate::identify::Events;
 
 /// Every fault that would keep this plan from being served. Must not run within a runtime.
-pub fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<String> {
+pub(crate) fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<String> {
     let mut faults = Vec::new();
     // Tasks that the snapshot spawns need a runtime, and are never polled in this one: no key set is fetched.
     match tokio::runtime::Builder::new_current_thread()
@@ -46,7 +46,7 @@ pub fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<String>
 }
 
 /// One line for an address that cannot be listened on.
-pub fn unbound(what: &str, address: SocketAddr, error: &std::io::Error) -> String {
+pub(crate) fn unbound(what: &str, address: SocketAddr, error: &std::io::Error) -> String {
     format!("{what} cannot bind {address}: {error}")
 }
 

@@ -12,7 +12,7 @@ mod snapshot;
 mod watched;
 pub(crate) mod work;
 
-pub use examine::{examine, unbound};
+pub(crate) use examine::{examine, unbound};
 pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
 pub use shared::{Readiness, Shared};
 pub use snapshot::{Listener, Settings, Snapshot};

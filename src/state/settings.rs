@@ -70,7 +70,7 @@ impl Default for AlertSettings {
 
 impl AlertFieldSettings {
     /// The profile's layout, with the operator's pointers instead of its own.
-    pub fn over(&self, profile: &AlertLayout) -> AlertLayout {
+    pub(crate) fn over(&self, profile: &AlertLayout) -> AlertLayout {
         let mut layout = profile.clone();
         for (given, pointers) in [
             (&self.id, &mut layout.id),

@@ -56,38 +56,38 @@ pub struct Shared {
     /// What the backend last told of alerts.
     pub alert_states: AlertStates,
     /// Messages about alerts, and which destinations took them.
-    pub passed_on: Remembered,
-    pub passing: Arc<Passing>,
-    pub meter: Arc<dyn Meter>,
+    pub(crate) passed_on: Remembered,
+    pub(crate) passing: Arc<Passing>,
+    pub(crate) meter: Arc<dyn Meter>,
     pub penalties: Penalties,
     /// Bodies that are read before their sender is known.
-    pub unproven: FairQueue,
+    pub(crate) unproven: FairQueue,
     /// What came in lately, and how calls ended, for people who look.
-    pub live: LiveStats,
-    pub recent: Recent,
+    pub(crate) live: LiveStats,
+    pub(crate) recent: Recent,
     /// The backend's rate limits, divided among callers.
     pub rates: Rates,
     /// Reads under way, and answers of a moment ago.
-    pub sharing: Arc<Sharing>,
+    pub(crate) sharing: Arc<Sharing>,
     /// Credentials of ours that came back lately.
-    pub event_rate: EventRate,
+    pub(crate) event_rate: EventRate,
     /// Health checks that wait for changes.
-    pub watches: Arc<Watches>,
+    pub(crate) watches: Arc<Watches>,
     pub in_flight: AtomicU64,
     pub draining: AtomicBool,
     /// Whether every issuer's keys have once been asked for.
     issuers_tried: AtomicBool,
     /// True once calls that are left are cut.
     pub cut: watch::Sender<bool>,
-    pub reload: Mutex<ReloadState>,
+    pub(crate) reload: Mutex<ReloadState>,
     ids: Ids,
 }
 
 /// How the last reload went, for `/readyz`.
 #[derive(Clone, Debug, Default)]
-pub struct ReloadState {
+pub(crate) struct ReloadState {
     /// Unix milliseconds of the configuration in force.
-    pub loaded_at: i64,
+    pub(crate) loaded_at: i64,
     /// Why a later one was not taken over.
     pub failed: Option<(i64, Vec<String>)>,
 }
@@ -95,20 +95,20 @@ pub struct ReloadState {
 /// What an operator is told about readiness.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Readiness {
-    pub ready: bool,
-    pub draining: bool,
-    pub policy_version: String,
-    pub configuration_loaded: String,
+    pub(crate) ready: bool,
+    pub(crate) draining: bool,
+    pub(crate) policy_version: String,
+    pub(crate) configuration_loaded: String,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub reload_failed: Option<ReloadFailure>,
-    pub audit: &'static str,
+    pub(crate) reload_failed: Option<ReloadFailure>,
+    pub(crate) audit: &'static str,
     /// What keeps it from being ready, or from knowing some callers; for people.
-    pub missing: Vec<String>,
+    pub(crate) missing: Vec<String>,
     pub issuers: Vec<IssuerReadiness>,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
-pub struct ReloadFailure {
+pub(crate) struct ReloadFailure {
     pub time: String,
     pub errors: Vec<String>,
 }
@@ -117,10 +117,10 @@ pub struct ReloadFailure {
 pub struct IssuerReadiness {
     pub issuer: String,
     /// Whether its keys have been asked for once, with whatever outcome.
-    pub tried: bool,
+    pub(crate) tried: bool,
     pub has_keys: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub keys_age_seconds: Option<i64>,
+    pub(crate) keys_age_seconds: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_error: Option<String>,
 }
@@ -218,7 +218,7 @@ impl Shared {
     }
 
     /// Metric, log line and audit event: something else answers in the backend's place, and exports do not arrive.
-    pub fn page_answered(&self, upstream: &'static str, project: &str) {
+    pub(crate) fn page_answered(&self, upstream: &'static str, project: &str) {
         self.metrics.page_answered(upstream);
         let detail = format!("upstream {upstream}, project {project}");
         let words = "a page came instead of the backend's answer: look at what is between";

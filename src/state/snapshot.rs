@@ -49,8 +49,8 @@ pub struct Settings {
     /// Legacy tracers' reports and log ingest; absent: they go where exports go.
     pub collector: Option<UpstreamSettings>,
     pub logs: Option<UpstreamSettings>,
-    pub ingest_settings: IngestSettings,
-    pub query_settings: QuerySettings,
+    pub(crate) ingest_settings: IngestSettings,
+    pub(crate) query_settings: QuerySettings,
     pub vault: VaultSettings,
     pub policy: Arc<Policy>,
     pub profile: Arc<Profile>,
@@ -61,7 +61,7 @@ pub struct Settings {
     /// Files whose change means that a new plan should be made.
     pub files: Vec<PathBuf>,
     /// When reading them began: what changes later is not in here.
-    pub read_at: UnixMillis,
+    pub(crate) read_at: UnixMillis,
 }
 
 /// The rooms, furnished.
@@ -74,13 +74,13 @@ pub struct Snapshot {
     pub identifier: Identifier,
     pub vault: Vault,
     pub limits: Arc<Limits>,
-    pub ingest_settings: Arc<IngestSettings>,
+    pub(crate) ingest_settings: Arc<IngestSettings>,
     /// How messages about alerts are read.
-    pub alert_layout: AlertLayout,
+    pub(crate) alert_layout: AlertLayout,
     pub replay_window: Duration,
     /// By name.
     pub destinations: BTreeMap<String, Arc<Webhook>>,
-    pub query_settings: Arc<QuerySettings>,
+    pub(crate) query_settings: Arc<QuerySettings>,
     /// Links into the backend's own pages.
     pub ui: Ui,
     pub listeners: Vec<Listener>,
@@ -93,15 +93,15 @@ pub struct Snapshot {
 
 /// One listener's part of the snapshot.
 pub struct Listener {
-    pub listener: Arc<ListenerSettings>,
-    pub tls: Option<Arc<ServerConfig>>,
+    pub(crate) listener: Arc<ListenerSettings>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     /// Swapped in once the whole snapshot stands.
     trust: Option<(Arc<ClientVerifier>, Option<ClientTrust>)>,
 }
 
 impl Snapshot {
     /// Builds the next snapshot, or tells every reason why it cannot be. Must run within the runtime.
-    pub fn build(
+    pub(crate) fn build(
         plan: &Settings,
         clock: &Clock,
         events: &Events,
@@ -199,7 +199,7 @@ impl Snapshot {
 
     /// Takes over the new trust anchors and revocation lists: from here on, open connections and
     /// handshakes are judged by them.
-    pub fn settle(&mut self) {
+    pub(crate) fn settle(&mut self) {
         for listener in &mut self.listeners {
             if let Some((verifier, trust)) = &mut listener.trust
                 && let Some(trust) = trust.take()
@@ -210,7 +210,7 @@ impl Snapshot {
     }
 
     /// `None` only for what no listener serves.
-    pub fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
+    pub(crate) fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
         match upstream {
             Upstream::Ingest => self.ingest.as_ref(),
             Upstream::Query => self.query.as_ref(),

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_millis(500);
 const CATCH_UP_ROUNDS: usize = 8;
 
 /// The files of the present snapshot.
-pub struct WatchedFiles {
+pub(crate) struct WatchedFiles {
     files: Mutex<Vec<PathBuf>>,
     /// What they held when the present snapshot was built.
     known: Mutex<Digests>,
@@ -29,7 +29,7 @@ pub struct WatchedFiles {
 }
 
 impl WatchedFiles {
-    pub fn new(files: Vec<PathBuf>, read_at: UnixMillis) -> Self {
+    pub(crate) fn new(files: Vec<PathBuf>, read_at: UnixMillis) -> Self {
         WatchedFiles {
             known: Mutex::new(changes::digests(&files)),
             files: Mutex::new(files),
@@ -38,12 +38,12 @@ impl WatchedFiles {
     }
 
     /// What they held when the present snapshot was built.
-    pub fn known(&self) -> Digests {
+    pub(crate) fn known(&self) -> Digests {
         self.known.lock().clone()
     }
 
     /// Another snapshot was built of these files.
-    pub fn taken_over(&self, files: Vec<PathBuf>, known: Digests, read_at: UnixMillis) {
+    pub(crate) fn taken_over(&self, files: Vec<PathBuf>, known: Digests, read_at: UnixMillis) {
         *self.files.lock() = files;
         self.read_at.store(read_at.0, Ordering::Relaxed);
         *self.known.lock() = known;
@@ -54,7 +54,7 @@ impl WatchedFiles {
     /// Files are looked at rather than watched: a look costs a few system calls, sees replaced files and
     /// swapped symlinks (Kubernetes' `..data`) on every file system, and is not woken by other files in
     /// the same folder, the audit trail for one.
-    pub async fn watch<F: Future<Output = ()>>(&self, reload: impl Fn() -> F) {
+    pub(crate) async fn watch<F: Future<Output = ()>>(&self, reload: impl Fn() -> F) {
         let mut seen = self.marks().await;
         let content = self.content().await;
         let mut known = self.known();

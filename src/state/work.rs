@@ -19,9 +19,9 @@ use crate::respond::Refusal;
 
 /// What is this long at most is worked on where it is: in an optimised build, for few milliseconds. To change the thread
 /// costs more than such a body's work does (`benches/compare`, 512 KiB).
-pub const SMALL_BYTES: usize = 1 << 20;
+pub(crate) const SMALL_BYTES: usize = 1 << 20;
 /// The same for an export of so many resources, each of which costs a decision and a stamp.
-pub const SMALL_GROUPS: usize = 1024;
+pub(crate) const SMALL_GROUPS: usize = 1024;
 
 /// How many wait at once; the memory budget leaves room for fewer of the larger ones.
 const WAITING: usize = 8192;
@@ -50,7 +50,7 @@ impl Default for LargeBodies {
 }
 
 /// One call's work on its bodies.
-pub struct Work {
+pub(crate) struct Work {
     queue: FairQueue<CallerKey>,
     key: CallerKey,
     turn: Option<Turn<CallerKey>>,
@@ -58,7 +58,7 @@ pub struct Work {
 
 impl Work {
     /// A verified caller's.
-    pub fn of(shared: &Shared, facts: &Facts) -> Self {
+    pub(crate) fn of(shared: &Shared, facts: &Facts) -> Self {
         Work::new(
             &shared.large,
             shared
@@ -68,7 +68,7 @@ impl Work {
     }
 
     /// That of a caller of which only the address is known yet.
-    pub fn of_address(shared: &Shared, address: IpAddr) -> Self {
+    pub(crate) fn of_address(shared: &Shared, address: IpAddr) -> Self {
         Work::new(
             &shared.large,
             shared
@@ -86,7 +86,11 @@ impl Work {
     }
 
     /// Does the work: if it `is_large`, in its turn and beside the threads that serve. Fails if too many wait.
-    pub async fn run<T>(&mut self, is_large: bool, work: impl FnOnce() -> T) -> Result<T, Refusal> {
+    pub(crate) async fn run<T>(
+        &mut self,
+        is_large: bool,
+        work: impl FnOnce() -> T,
+    ) -> Result<T, Refusal> {
         if !is_large {
             return Ok(work());
         }
@@ -98,13 +102,13 @@ impl Work {
     }
 
     /// Gives the place back, before something else is waited for.
-    pub fn pause(&mut self) {
+    pub(crate) fn pause(&mut self) {
         self.turn = None;
     }
 }
 
 /// Does the work: if it `is_large`, beside the threads that serve. For what cannot wait for a turn, and is seldom.
-pub fn beside<T>(is_large: bool, work: impl FnOnce() -> T) -> T {
+pub(crate) fn beside<T>(is_large: bool, work: impl FnOnce() -> T) -> T {
     match Handle::try_current().map(|handle| handle.runtime_flavor()) {
         // The thread's other tasks move to another one.
         Ok(RuntimeFlavor::MultiThread) if is_large => tokio::task::block_in_place(work),

@@ -12,7 +12,7 @@ const MARK_BYTES: usize = "…[+18446744073709551615 bytes]".len();
 
 /// Controls, and characters that reorder text, join it or show nothing (Unicode: general categories Cc, Cf, Zl and Zp, and
 /// Default_Ignorable_Code_Point; Technical Report 36 section 2.5; CVE-2021-42574).
-pub fn is_hidden(character: char) -> bool {
+pub(crate) fn is_hidden(character: char) -> bool {
     character.is_control()
         || matches!(character,
             '\u{ad}' | '\u{34f}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}'
@@ -25,7 +25,7 @@ pub fn is_hidden(character: char) -> bool {
 
 /// The text as one printable line of at most `limit` bytes: hidden characters, and white space that is not a plain blank, as
 /// `\u{202e}`; beyond the limit `…[+N bytes]`, with the bytes of the text that are missing.
-pub fn line(text: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn line(text: &str, limit: usize) -> Cow<'_, str> {
     let is_plain = |byte: &u8| (0x20..=0x7e).contains(byte) & (*byte != b'\\');
     // All of it, without a way out: nearly always plain, and compared many bytes at a time.
     if text.len() <= limit
@@ -45,7 +45,7 @@ pub fn line(text: &str, limit: usize) -> Cow<'_, str> {
 }
 
 /// A line that `line` made, cut shorter.
-pub fn cut(line: &str, limit: usize) -> Cow<'_, str> {
+pub(crate) fn cut(line: &str, limit: usize) -> Cow<'_, str> {
     if line.len() <= limit {
         Cow::Borrowed(line)
     } else {

@@ -18,13 +18,13 @@ use crate::reason::Reason;
 
 /// Why an answer is not passed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AnswerFault {
+pub(crate) enum AnswerFault {
     /// Not the JSON document that the rule expects.
     Shape,
 }
 
 impl AnswerFault {
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             AnswerFault::Shape => Reason::UpstreamAnswerUnknownShape,
         }
@@ -32,29 +32,29 @@ impl AnswerFault {
 }
 
 /// How to rewrite one answer.
-pub struct Rewriting<'a> {
+pub(crate) struct Rewriting<'a> {
     pub rule: ResponseRule,
     pub links: &'a Links,
     pub boundary: Boundary<'a>,
     /// For what is the organization's: the projects that may be shown.
     pub visible_projects: &'a [Arc<str>],
     /// Whether the permit names the operation that shows secrets in full.
-    pub may_see_secrets: bool,
+    pub(crate) may_see_secrets: bool,
     /// Whether the backend declared JSON.
-    pub is_json: bool,
+    pub(crate) is_json: bool,
     pub status: u16,
 }
 
 /// What the caller gets.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Rewritten {
+pub(crate) struct Rewritten {
     pub body: Bytes,
     /// Links and names of other projects that were blanked.
     pub foreign: u64,
 }
 
 /// Rewrites a whole answer.
-pub fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Rewritten, AnswerFault> {
+pub(crate) fn rewrite(body: Bytes, rewriting: &Rewriting<'_>) -> Result<Rewritten, AnswerFault> {
     let kept = |body| Ok(Rewritten { body, foreign: 0 });
     if !(200..300).contains(&rewriting.status) {
         return document(failure::errors(&body), rewriting, false);

@@ -16,7 +16,7 @@ use crate::percent;
 
 /// Whose names an answer may hold.
 #[derive(Clone, Copy, Debug)]
-pub struct Boundary<'a> {
+pub(crate) struct Boundary<'a> {
     /// `/public/v0.2`
     pub prefix: &'a str,
     pub organization: &'a str,
@@ -24,7 +24,7 @@ pub struct Boundary<'a> {
 }
 
 #[derive(Clone, Copy, Debug)]
-pub enum Inside<'a> {
+pub(crate) enum Inside<'a> {
     /// The project that was asked.
     Project(&'a str),
     /// Those that the caller may see.
@@ -34,7 +34,7 @@ pub enum Inside<'a> {
 }
 
 impl Boundary<'_> {
-    pub fn has(&self, project: &str) -> bool {
+    pub(crate) fn has(&self, project: &str) -> bool {
         match self.inside {
             Inside::Project(asked) => project == asked,
             Inside::Projects(visible) => visible.iter().any(|name| **name == *project),
@@ -43,21 +43,21 @@ impl Boundary<'_> {
     }
 
     /// Blanks foreign links in every string of a valid JSON document; also says how many.
-    pub fn in_json<'t>(&self, json: &'t str) -> (Cow<'t, str>, u64) {
+    pub(crate) fn in_json<'t>(&self, json: &'t str) -> (Cow<'t, str>, u64) {
         let mut count = 0;
         let text = in_strings(json, |text| self.in_text(text, &mut count));
         (text, count)
     }
 
     /// Whether a text holds a link that would be blanked.
-    pub fn mentions_foreign(&self, text: &str) -> bool {
+    pub(crate) fn mentions_foreign(&self, text: &str) -> bool {
         let mut count = 0;
         self.in_text(text, &mut count);
         count > 0
     }
 
     /// Whether a path of these decoded segments leads into the query API of this organization, and inside.
-    pub fn is_way_inside(&self, segments: &[String]) -> bool {
+    pub(crate) fn is_way_inside(&self, segments: &[String]) -> bool {
         let mut segments = segments.iter().map(String::as_str);
         let prefix = self.prefix.split('/').filter(|segment| !segment.is_empty());
         prefix
@@ -134,7 +134,7 @@ impl Boundary<'_> {
     }
 
     /// Blanks the ids of projects below `relationships` that are not inside; also says how many.
-    pub fn in_relationships(&self, value: &mut Value) -> u64 {
+    pub(crate) fn in_relationships(&self, value: &mut Value) -> u64 {
         self.walk(value, false)
     }
 
@@ -169,7 +169,7 @@ impl Boundary<'_> {
 }
 
 /// Members that name a project by a plain string.
-pub fn is_project_name(name: &str) -> bool {
+pub(crate) fn is_project_name(name: &str) -> bool {
     name.len() <= 16 && ["project", "projectname", "projectid"].contains(&folded(name).as_str())
 }
 

@@ -44,15 +44,7 @@ pub enum CodingFault {
 }
 
 impl CodingFault {
-    pub const ALL: [CodingFault; 5] = [
-        CodingFault::TooLarge,
-        CodingFault::Bomb,
-        CodingFault::Undecodable,
-        CodingFault::Memory(Spent::Total),
-        CodingFault::Memory(Spent::Share),
-    ];
-
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             CodingFault::TooLarge => Reason::BodyTooLarge,
             CodingFault::Bomb => Reason::BodyBomb,
@@ -89,7 +81,7 @@ impl Coding {
     }
 
     /// The same of `Content-Encoding`, with the Collector's own names: `zlib` is what it sends as `deflate` (RFC 1950).
-    pub fn of_content(name: &[u8]) -> Option<Coding> {
+    pub(crate) fn of_content(name: &[u8]) -> Option<Coding> {
         const COLLECTORS: [(Coding, &str); 3] = [
             (Coding::Deflate, "zlib"),
             (Coding::Snappy, "snappy"),

@@ -12,7 +12,7 @@ const ERRORS_LIMIT_ENTRIES: usize = 16;
 const ERROR_LIMIT_CHARACTERS: usize = 2048;
 
 /// The errors of a failed answer; the very bytes, if there is nothing else in it.
-pub fn errors(body: &Bytes) -> Bytes {
+pub(crate) fn errors(body: &Bytes) -> Bytes {
     let document: Option<Value> = serde_json::from_slice(body).ok();
     let told = document
         .as_ref()

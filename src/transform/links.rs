@@ -10,7 +10,7 @@ use memchr::memmem;
 
 /// Which origins are replaced, and by what.
 #[derive(Clone, Debug)]
-pub struct Links {
+pub(crate) struct Links {
     /// Lower-case `host[:port]`.
     authorities: Vec<String>,
     /// `https://gateway.example`, without a trailing slash.
@@ -18,7 +18,7 @@ pub struct Links {
 }
 
 impl Links {
-    pub fn new(authorities: impl IntoIterator<Item = String>, ours: String) -> Self {
+    pub(crate) fn new(authorities: impl IntoIterator<Item = String>, ours: String) -> Self {
         Links {
             authorities: authorities
                 .into_iter()
@@ -29,19 +29,19 @@ impl Links {
     }
 
     /// Scheme and authority of the gateway.
-    pub fn ours(&self) -> &str {
+    pub(crate) fn ours(&self) -> &str {
         &self.ours
     }
 
     /// What follows an origin of the backend's that stands at the very start.
-    pub fn after_origin<'a>(&self, text: &'a str) -> Option<&'a str> {
+    pub(crate) fn after_origin<'a>(&self, text: &'a str) -> Option<&'a str> {
         let at = memmem::find(text.as_bytes(), b"://")?;
         let (start, end) = self.origin_around(text.as_bytes(), at)?;
         text.get(end..).filter(|_| start == 0)
     }
 
     /// Replaces the origins in plain text.
-    pub fn in_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
+    pub(crate) fn in_text<'a>(&self, text: &'a str) -> Cow<'a, str> {
         let mut out = String::new();
         let mut copied = 0;
         for at in memmem::find_iter(text.as_bytes(), b"://") {
@@ -63,7 +63,7 @@ impl Links {
     }
 
     /// Replaces the origins in every string of a valid JSON document, member names included.
-    pub fn in_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
+    pub(crate) fn in_json<'a>(&self, json: &'a str) -> Cow<'a, str> {
         in_strings(json, |text| self.in_text(text))
     }
 

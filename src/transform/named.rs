@@ -19,7 +19,7 @@ const REFERENCES_LIMIT_ENTRIES: usize = 256;
 
 /// One project that a body names.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Reference {
+pub(crate) enum Reference {
     /// By its name, where the body says whose something is.
     Project(String),
     /// By a path of the query API: the decoded segments after the organization, `projects` first.
@@ -33,7 +33,7 @@ pub enum Reference {
 
 /// Why a body cannot be judged.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum NamedFault {
+pub(crate) enum NamedFault {
     /// It is not one JSON document.
     Malformed,
     /// It names too many.
@@ -42,7 +42,7 @@ pub enum NamedFault {
 
 /// Where names are looked for.
 #[derive(Clone, Copy, Debug)]
-pub struct Naming<'a> {
+pub(crate) struct Naming<'a> {
     /// `/public/v0.2`
     pub prefix: &'a str,
     pub organization: &'a str,
@@ -51,7 +51,7 @@ pub struct Naming<'a> {
 }
 
 /// Gathers what a body names; an empty one names nothing.
-pub fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, NamedFault> {
+pub(crate) fn named(body: &[u8], naming: Naming<'_>) -> Result<BTreeSet<Reference>, NamedFault> {
     let mut found = BTreeSet::new();
     if body.is_empty() {
         return Ok(found);

@@ -13,13 +13,13 @@ use crate::percent;
 const LINKS_LIMIT_ENTRIES: usize = 32;
 
 /// What a `Location` becomes (RFC 9110 section 10.2.2); `None`: nothing that may be followed.
-pub fn location(value: &str, links: &Links, boundary: &Boundary<'_>) -> Option<String> {
+pub(crate) fn location(value: &str, links: &Links, boundary: &Boundary<'_>) -> Option<String> {
     target(value.trim(), links, boundary)
 }
 
 /// What a `Link` becomes (RFC 8288 section 3), and how many links of it were left out. Of a link's parameters, `rel` and
 /// `type` stay. One with an `anchor` speaks of another document, and goes.
-pub fn link(value: &str, links: &Links, boundary: &Boundary<'_>) -> (Option<String>, u64) {
+pub(crate) fn link(value: &str, links: &Links, boundary: &Boundary<'_>) -> (Option<String>, u64) {
     let (mut kept, mut dropped) = (Vec::new(), 0);
     let mut rest = value;
     for _ in 0..LINKS_LIMIT_ENTRIES {

@@ -30,12 +30,12 @@ const SECRET_MEMBERS: [&str; 18] = [
 ];
 
 /// Blanks the secrets of a destination, or of all that a document of destinations holds; says how many.
-pub fn in_destinations(value: &mut Value) -> u64 {
+pub(crate) fn in_destinations(value: &mut Value) -> u64 {
     blank(value, false)
 }
 
 /// Blanks the secrets of those objects in any other document that are destinations or tokens; says how many.
-pub fn in_embedded(value: &mut Value) -> u64 {
+pub(crate) fn in_embedded(value: &mut Value) -> u64 {
     match value {
         Value::Array(entries) => entries.iter_mut().map(in_embedded).sum(),
         Value::Object(members) => {
@@ -70,7 +70,7 @@ pub fn in_embedded(value: &mut Value) -> u64 {
 }
 
 /// Of a token only what is known not to be it: that there is one, `type` and `attributes.name`.
-pub fn token(entry: &Value) -> Value {
+pub(crate) fn token(entry: &Value) -> Value {
     let mut shown = Map::new();
     shown.insert("id".to_owned(), Value::from(REDACTED));
     if let Some(kind) = entry.get("type").filter(|kind| kind.is_string()) {

@@ -52,7 +52,7 @@ struct Queries<'a> {
 }
 
 /// Holds a document against a shape. `Some`: what is left of it; `None`: it stays as it is.
-pub fn narrow(
+pub(crate) fn narrow(
     text: &str,
     rule: ResponseRule,
     visible: &[Arc<str>],

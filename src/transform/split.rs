@@ -22,7 +22,7 @@ const NAME_CHARACTERS: usize = 64;
 
 /// What goes to one project.
 #[derive(Debug)]
-pub struct Part {
+pub(crate) struct Part {
     /// One for each app, in the order in which they came up.
     permits: Vec<(NodeId, Permit)>,
     groups: Vec<(usize, NodeId)>,
@@ -31,11 +31,11 @@ pub struct Part {
 
 /// What goes nowhere.
 #[derive(Debug, Default)]
-pub struct Rejected {
+pub(crate) struct Rejected {
     pub items: u64,
     pub groups: usize,
     /// The first reason; there is one if there is a group.
-    pub denial: Option<Denial>,
+    pub(crate) denial: Option<Denial>,
     /// Names of services that may not be written as, each once, in order, as told to the caller.
     services: Vec<String>,
     /// Whether some resource could not be told to any app.
@@ -44,13 +44,13 @@ pub struct Rejected {
 
 /// An export, taken apart.
 #[derive(Debug)]
-pub struct Split {
+pub(crate) struct Split {
     pub parts: Vec<Part>,
     pub rejected: Rejected,
 }
 
 /// Finds the app of every resource.
-pub fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
+pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
     let mut split = Split {
         parts: Vec::new(),
         rejected: Rejected::default(),
@@ -131,26 +131,26 @@ impl Split {
 
 impl Part {
     /// The permits of all its apps; never empty.
-    pub fn permits(&self) -> impl Iterator<Item = &Permit> {
+    pub(crate) fn permits(&self) -> impl Iterator<Item = &Permit> {
         self.permits.iter().map(|(_, permit)| permit)
     }
 
     /// The apps in it.
-    pub fn nodes(&self) -> impl Iterator<Item = NodeId> {
+    pub(crate) fn nodes(&self) -> impl Iterator<Item = NodeId> {
         self.permits.iter().map(|(node, _)| *node)
     }
 
-    pub fn project(&self) -> Option<&str> {
+    pub(crate) fn project(&self) -> Option<&str> {
         self.permits().next().and_then(Permit::project)
     }
 
     /// Spans, data points or log records.
-    pub fn items(&self) -> u64 {
+    pub(crate) fn items(&self) -> u64 {
         self.items
     }
 
     /// Items by app.
-    pub fn items_by_node(&self, export: &Export) -> Vec<(NodeId, u64)> {
+    pub(crate) fn items_by_node(&self, export: &Export) -> Vec<(NodeId, u64)> {
         let mut counts: Vec<(NodeId, u64)> = self.nodes().map(|node| (node, 0)).collect();
         for (index, node) in &self.groups {
             let items = export.groups().get(*index).map_or(0, |group| group.items);
@@ -162,12 +162,12 @@ impl Part {
     }
 
     /// The resources in it, as places in the export, each with its app.
-    pub fn groups(&self) -> &[(usize, NodeId)] {
+    pub(crate) fn groups(&self) -> &[(usize, NodeId)] {
         &self.groups
     }
 
     /// What is put on the resources of each app in it.
-    pub fn stamps(&self, policy: &Policy, sender: &Facts) -> Stamps {
+    pub(crate) fn stamps(&self, policy: &Policy, sender: &Facts) -> Stamps {
         let stamps = self
             .permits
             .iter()
@@ -176,7 +176,7 @@ impl Part {
     }
 
     /// How many bytes the stamps add at most: a body of very many small resources grows manifold.
-    pub fn growth_bytes(&self, stamps: &Stamps, encoding: Encoding) -> u64 {
+    pub(crate) fn growth_bytes(&self, stamps: &Stamps, encoding: Encoding) -> u64 {
         self.groups
             .iter()
             .filter_map(|(_, node)| stamps.of(*node))
@@ -185,7 +185,7 @@ impl Part {
     }
 
     /// How much memory `write` takes at most.
-    pub fn written_bytes_at_most(
+    pub(crate) fn written_bytes_at_most(
         &self,
         export: &Export,
         stamps: &Stamps,
@@ -204,7 +204,7 @@ impl Part {
     }
 
     /// The part as an export of its own, stamped.
-    pub fn write(&self, export: &Export, stamps: &Stamps) -> Vec<Bytes> {
+    pub(crate) fn write(&self, export: &Export, stamps: &Stamps) -> Vec<Bytes> {
         let chosen = self
             .groups
             .iter()
@@ -214,7 +214,7 @@ impl Part {
 }
 
 /// The stamps of a part's apps.
-pub struct Stamps(Vec<(NodeId, Stamp)>);
+pub(crate) struct Stamps(Vec<(NodeId, Stamp)>);
 
 impl Stamps {
     fn of(&self, node: NodeId) -> Option<&Stamp> {
@@ -239,7 +239,10 @@ fn stamp(policy: &Policy, node: NodeId, app: &AppPath, sender: &Facts) -> Stamp 
 }
 
 /// The verified origin, as attributes or tags.
-pub fn sender_attributes<'a>(app: &'a AppPath, sender: &'a Facts) -> [(&'static str, &'a str); 4] {
+pub(crate) fn sender_attributes<'a>(
+    app: &'a AppPath,
+    sender: &'a Facts,
+) -> [(&'static str, &'a str); 4] {
     [
         ("lightkeeper.app", app.as_str()),
         ("lightkeeper.identity", &sender.subject),
@@ -275,7 +278,7 @@ impl Rejected {
     }
 
     /// What the caller is told. The names are the caller's own words; whether such an app exists is not disclosed.
-    pub fn message(&self) -> Option<String> {
+    pub(crate) fn message(&self) -> Option<String> {
         let mut told = Vec::new();
         if !self.services.is_empty() {
             let names: Vec<Cow<'_, str>> = self

@@ -60,7 +60,7 @@ struct ProjectTokens {
 
 /// A secret that could not be read, for `check` and the log; never the secret.
 #[derive(Debug)]
-pub struct UnreadableSecret {
+pub(crate) struct UnreadableSecret {
     /// `project checkout-prod, access token 1`
     pub what: String,
     pub reference: SecretRef,
@@ -89,7 +89,7 @@ pub struct Lease {
 
 /// Why nothing can be lent.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum VaultFault {
+pub(crate) enum VaultFault {
     /// The project has no token, or no key of the operation's kind is configured.
     NoCredential,
     /// The permit and the route speak of different projects: a defect of ours, refused.
@@ -97,7 +97,7 @@ pub enum VaultFault {
 }
 
 impl VaultFault {
-    pub fn reason(self) -> Reason {
+    pub(crate) fn reason(self) -> Reason {
         match self {
             VaultFault::NoCredential => Reason::CredentialMissing,
             VaultFault::Mismatch => Reason::CredentialMismatch,
@@ -107,7 +107,10 @@ impl VaultFault {
 
 impl Vault {
     /// Reads every secret, or reports all that cannot be read.
-    pub fn open(settings: &VaultSettings, clock: Clock) -> Result<Self, Vec<UnreadableSecret>> {
+    pub(crate) fn open(
+        settings: &VaultSettings,
+        clock: Clock,
+    ) -> Result<Self, Vec<UnreadableSecret>> {
         let mut broken = Vec::new();
         let mut read = |what: String, reference: &SecretRef| match reference.read() {
             Ok(secret) => Some(Arc::new(secret)),
@@ -161,12 +164,12 @@ impl Vault {
     }
 
     /// All of them, to be found in an answer.
-    pub fn search(&self) -> &Search {
+    pub(crate) fn search(&self) -> &Search {
         &self.search
     }
 
     /// Lends the credential that the permitted route needs.
-    pub fn lend(&self, permit: &Permit, route: &Route) -> Result<Lease, VaultFault> {
+    pub(crate) fn lend(&self, permit: &Permit, route: &Route) -> Result<Lease, VaultFault> {
         if permit.project() != route.project() {
             return Err(VaultFault::Mismatch);
         }
@@ -188,7 +191,7 @@ impl Vault {
     }
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
-    pub fn fingerprints(&self) -> Vec<(String, String)> {
+    pub(crate) fn fingerprints(&self) -> Vec<(String, String)> {
         let kept = kept(&self.keys, &self.projects).into_iter();
         let mut all: Vec<_> = kept
             .map(|(owner, place, _)| (place, owner.fingerprint))
@@ -251,7 +254,7 @@ impl Lease {
 
     /// The credential as a header value that is never logged nor indexed (RFC 7541 section 7.1.3).
     /// `None` only for bytes that no header can carry, which `Secret` does not hold.
-    pub fn header_value(&self, scheme: Option<&str>) -> Option<HeaderValue> {
+    pub(crate) fn header_value(&self, scheme: Option<&str>) -> Option<HeaderValue> {
         let mut bytes = zeroize::Zeroizing::new(Vec::with_capacity(self.secret.expose().len() + 8));
         if let Some(scheme) = scheme {
             bytes.extend_from_slice(scheme.as_bytes());

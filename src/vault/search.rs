@@ -22,7 +22,7 @@ use super::grams::Grams;
 use crate::secret::Secret;
 
 /// Shorter ones could be words (`developer` is the token of a developer satellite).
-pub const SHORTEST_BYTES: usize = 12;
+pub(crate) const SHORTEST_BYTES: usize = 12;
 /// The end of each spelling that the automaton knows; what stands before it is compared on a hit. It bounds memory, and
 /// ends differ more than beginnings do: API keys that are JWTs begin alike.
 const NEEDLE_BYTES: usize = 16;
@@ -33,11 +33,11 @@ const BLANK: u8 = b'*';
 
 /// Whose a credential is. Never the credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Owner {
+pub(crate) struct Owner {
     /// None for keys of the whole organization.
     pub project: Option<Arc<str>>,
     /// Whether it is an access token, which some callers may read; otherwise an API key.
-    pub is_access_token: bool,
+    pub(crate) is_access_token: bool,
     /// First digits of its digest.
     pub fingerprint: String,
 }
@@ -50,7 +50,7 @@ struct Spelling {
 }
 
 /// All credentials of a vault, ready to be looked for.
-pub struct Search {
+pub(crate) struct Search {
     /// The ends of all spellings, each once, without regard to case. `None`: more than an automaton can hold (2^31 bytes);
     /// they are looked for one by one.
     needles: Option<AhoCorasick>,
@@ -63,24 +63,24 @@ pub struct Search {
 
 /// What was found in a text.
 #[derive(Debug, Default, PartialEq, Eq)]
-pub struct Finds<'a> {
+pub(crate) struct Finds<'a> {
     /// In order, none touching another.
     places: Vec<Range<usize>>,
     owners: Vec<&'a Owner>,
 }
 
 impl Finds<'_> {
-    pub fn is_empty(&self) -> bool {
+    pub(crate) fn is_empty(&self) -> bool {
         self.places.is_empty()
     }
 
     /// Whose credentials, each once.
-    pub fn owners(&self) -> &[&Owner] {
+    pub(crate) fn owners(&self) -> &[&Owner] {
         &self.owners
     }
 
     /// The text with every find blanked.
-    pub fn blank(&self, text: &[u8]) -> Vec<u8> {
+    pub(crate) fn blank(&self, text: &[u8]) -> Vec<u8> {
         let mut blanked = text.to_vec();
         for place in &self.places {
             if let Some(found) = blanked.get_mut(place.clone()) {
@@ -92,7 +92,7 @@ impl Finds<'_> {
 }
 
 impl Search {
-    pub fn new<'a>(held: impl IntoIterator<Item = (Owner, &'a Secret)>) -> Self {
+    pub(crate) fn new<'a>(held: impl IntoIterator<Item = (Owner, &'a Secret)>) -> Self {
         let mut owners = Vec::new();
         let mut places: HashMap<Vec<u8>, usize> = HashMap::new();
         let mut spellings: Vec<Vec<Spelling>> = Vec::new();
@@ -134,7 +134,7 @@ impl Search {
     }
 
     /// Every credential in a text, but for the access tokens of the project whose tokens the reader may see.
-    pub fn find(&self, text: &[u8], shown: Option<&str>) -> Finds<'_> {
+    pub(crate) fn find(&self, text: &[u8], shown: Option<&str>) -> Finds<'_> {
         // No spelling of a credential is shorter than the shortest credential.
         if text.len() < SHORTEST_BYTES {
             return Finds::default();

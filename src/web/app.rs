@@ -12,7 +12,7 @@ use super::pieces::{
 };
 use crate::view::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
 
-pub fn page(view: &AppView) -> PageBody {
+pub(crate) fn page(view: &AppView) -> PageBody {
     let steps = view
         .trail
         .iter()

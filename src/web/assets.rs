@@ -18,7 +18,7 @@ const HASH_BYTES: usize = 6;
 
 /// One of the files.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum File {
+pub(crate) enum File {
     Style,
     Script,
     /// htmx 2, as published; its licence lies beside it.
@@ -52,7 +52,7 @@ impl File {
     }
 
     /// `/.lightkeeper/assets/site-0123456789ab.css`
-    pub fn url(self) -> String {
+    pub(crate) fn url(self) -> String {
         let name = NAMES
             .iter()
             .find(|(file, _)| *file == self)
@@ -76,7 +76,7 @@ fn hashed(stem: &str, ending: &str, body: &[u8]) -> String {
 }
 
 /// The file of this exact name.
-pub fn find(name: &str) -> Option<Asset> {
+pub(crate) fn find(name: &str) -> Option<Asset> {
     let (file, _) = NAMES.iter().find(|(_, known)| known == name)?;
     Some(file.parts().2)
 }

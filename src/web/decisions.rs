@@ -22,7 +22,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Request", ""),
 ];
 
-pub fn page(view: &DecisionsView) -> PageBody {
+pub(crate) fn page(view: &DecisionsView) -> PageBody {
     let name = view
         .trail
         .last()

@@ -11,7 +11,7 @@ use crate::view::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
 
-pub fn page(view: &ExplainView) -> PageBody {
+pub(crate) fn page(view: &ExplainView) -> PageBody {
     let main = html! {
         div.title {
             h1 { "Why was I refused?" }

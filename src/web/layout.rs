@@ -13,18 +13,18 @@ use crate::view::{Frame, Visitor};
 
 /// Where in the site a page stands.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub enum SitePlace {
+pub(crate) enum SitePlace {
     Apps,
     Explain,
     Elsewhere,
 }
 
 /// A page's own part.
-pub struct PageBody {
+pub(crate) struct PageBody {
     pub title: String,
     pub place: SitePlace,
     /// Whether the page is its place's own one, not one beneath it.
-    pub is_place: bool,
+    pub(crate) is_place: bool,
     /// Whether the page asks for parts of itself again.
     pub live: bool,
     /// Where a visitor who logs in on this page comes back to.
@@ -36,7 +36,7 @@ pub struct PageBody {
 /// browser's storage: pages hold what only their visitor may see.
 const HTMX: &str = r#"{"allowEval":false,"allowScriptTags":false,"includeIndicatorStyles":false,"selfRequestsOnly":true,"historyCacheSize":0,"refreshOnHistoryMiss":true}"#;
 
-pub fn document(frame: &Frame, body: &PageBody) -> Markup {
+pub(crate) fn document(frame: &Frame, body: &PageBody) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" {
@@ -99,7 +99,7 @@ fn bar(frame: &Frame, body: &PageBody) -> Markup {
 }
 
 /// The login, and where it leads back to.
-pub fn log_in_url(path: Option<&str>) -> String {
+pub(crate) fn log_in_url(path: Option<&str>) -> String {
     match path {
         Some(path) => format!("/.lightkeeper/login?return_to={}", percent::encode(path)),
         None => "/.lightkeeper/login".to_owned(),

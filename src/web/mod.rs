@@ -22,7 +22,7 @@ mod tree;
 mod tests;
 
 /// The site.
-pub fn site() -> Arc<dyn Site> {
+pub(crate) fn site() -> Arc<dyn Site> {
     Arc::new(Console)
 }
 

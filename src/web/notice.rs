@@ -9,7 +9,7 @@ use super::layout::{PageBody, SitePlace, log_in_url};
 use super::pieces::{Escaped, explain_url, words};
 use crate::view::{FaultView, Frame};
 
-pub fn signed_out(frame: &Frame) -> PageBody {
+pub(crate) fn signed_out(frame: &Frame) -> PageBody {
     let main = html! {
         div.notice {
             h1 { "You are logged out" }
@@ -20,7 +20,7 @@ pub fn signed_out(frame: &Frame) -> PageBody {
     body("Logged out", main)
 }
 
-pub fn fault(frame: &Frame, view: &FaultView) -> PageBody {
+pub(crate) fn fault(frame: &Frame, view: &FaultView) -> PageBody {
     let title = title(view.status);
     let nobody = frame.visitor.is_none();
     let main = html! {

@@ -15,7 +15,7 @@ use crate::percent;
 use crate::telemetry::text::is_hidden;
 
 /// Text of others: escaped, with invisible characters written out.
-pub struct Escaped<'a>(pub &'a str);
+pub(crate) struct Escaped<'a>(pub &'a str);
 
 impl Render for Escaped<'_> {
     fn render_to(&self, out: &mut String) {
@@ -30,12 +30,12 @@ impl Render for Escaped<'_> {
 }
 
 /// A word of a machine's: a path, a code, an id.
-pub fn code(text: &str) -> Markup {
+pub(crate) fn code(text: &str) -> Markup {
     html! { code { (Escaped(text)) } }
 }
 
 /// A sentence, in which what stands between backticks is a machine's word.
-pub fn words(text: &str) -> Markup {
+pub(crate) fn words(text: &str) -> Markup {
     let mut parts: Vec<&str> = text.split('`').collect();
     // An odd backtick is one of the text's own.
     let tail = if parts.len().is_multiple_of(2) {
@@ -52,12 +52,12 @@ pub fn words(text: &str) -> Markup {
 }
 
 /// What is not there, and why.
-pub fn nothing(words: &str) -> Markup {
+pub(crate) fn nothing(words: &str) -> Markup {
     html! { span.none aria-hidden="true" { "–" } span.vh { (words) } }
 }
 
 /// `12.3k`: three digits that count. What is no amount is shown as a dash.
-pub fn amount(value: f64) -> String {
+pub(crate) fn amount(value: f64) -> String {
     if !value.is_finite() || value < 0.0 {
         return "–".to_owned();
     }
@@ -79,7 +79,7 @@ pub fn amount(value: f64) -> String {
 }
 
 /// `496 kB/s`
-pub fn bytes(per_second: f64) -> String {
+pub(crate) fn bytes(per_second: f64) -> String {
     let amount = amount(per_second);
     let at = amount
         .find(|c: char| c.is_ascii_alphabetic())
@@ -93,7 +93,7 @@ pub fn bytes(per_second: f64) -> String {
     clippy::cast_precision_loss,
     reason = "past 2^53 nobody misses the last digit of three"
 )]
-pub fn count(value: u64) -> String {
+pub(crate) fn count(value: u64) -> String {
     if value < 10_000 {
         value.to_string()
     } else {
@@ -102,7 +102,7 @@ pub fn count(value: u64) -> String {
 }
 
 /// An RFC 3339 moment, shown in UTC; other text is shown as it is.
-pub fn moment(text: &str) -> Markup {
+pub(crate) fn moment(text: &str) -> Markup {
     let shape = format_description!("[year]-[month]-[day] [hour]:[minute]:[second]");
     let parsed = OffsetDateTime::parse(text, &Rfc3339).ok();
     match parsed.and_then(|moment| moment.to_offset(offset!(UTC)).format(&shape).ok()) {
@@ -112,7 +112,7 @@ pub fn moment(text: &str) -> Markup {
 }
 
 /// A moment, as long ago as it is; the exact one is shown where the pointer rests on it.
-pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
+pub(crate) fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
     let exact = moment.filter(|moment| OffsetDateTime::parse(moment, &Rfc3339).is_ok());
     match (exact, ago) {
         (Some(exact), Some(ago)) => {
@@ -125,7 +125,7 @@ pub fn ago(moment: Option<&str>, ago: Option<&str>) -> Markup {
 }
 
 /// A link to another site; what is no web address is shown as text.
-pub fn outward(title: &str, url: &str) -> Markup {
+pub(crate) fn outward(title: &str, url: &str) -> Markup {
     match safety::is_link(url) {
         true => html! {
             a.outward href=(url) rel="noopener noreferrer" { (Escaped(title)) span aria-hidden="true" { "\u{a0}↗" } span.vh { " (other site)" } }
@@ -135,12 +135,12 @@ pub fn outward(title: &str, url: &str) -> Markup {
 }
 
 /// The page of an app; the root's is `/.lightkeeper/apps`.
-pub fn app_url(app: &str) -> String {
+pub(crate) fn app_url(app: &str) -> String {
     beneath("/.lightkeeper/apps", app)
 }
 
 /// The recent decisions of an app and what is beneath.
-pub fn decisions_url(app: &str) -> String {
+pub(crate) fn decisions_url(app: &str) -> String {
     beneath("/.lightkeeper/decisions", app)
 }
 
@@ -152,7 +152,7 @@ fn beneath(folder: &str, app: &str) -> String {
 }
 
 /// The explanation of a call.
-pub fn explain_url(request_id: &str) -> String {
+pub(crate) fn explain_url(request_id: &str) -> String {
     format!(
         "/.lightkeeper/explain?request_id={}",
         percent::encode(request_id)
@@ -161,12 +161,12 @@ pub fn explain_url(request_id: &str) -> String {
 
 /// A cell. Its label stands beside it where the table has no room for columns; the roles are told because a style
 /// that changes `display` may take them away.
-pub fn cell(label: &str, class: &str, content: impl Render) -> Markup {
+pub(crate) fn cell(label: &str, class: &str, content: impl Render) -> Markup {
     html! { td role="cell" class=(class) data-label=(label) { div.v { (content) } } }
 }
 
 /// A table's head, from its labels and classes; an empty class is none.
-pub fn head(columns: &[(&str, &str)]) -> Markup {
+pub(crate) fn head(columns: &[(&str, &str)]) -> Markup {
     html! {
         thead role="rowgroup" {
             tr role="row" {
@@ -177,7 +177,7 @@ pub fn head(columns: &[(&str, &str)]) -> Markup {
 }
 
 /// Where one is: from the root to here.
-pub fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) -> Markup {
+pub(crate) fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) -> Markup {
     html! {
         nav.trail aria-label="Breadcrumb" {
             ol {
@@ -189,12 +189,12 @@ pub fn trail<'a>(steps: impl Iterator<Item = (&'a str, &'a str)>, here: &str) ->
 }
 
 /// A mark with a word in it: `ok`, `bad`, `warn` or `plain`.
-pub fn badge(tone: &str, words: &str) -> Markup {
+pub(crate) fn badge(tone: &str, words: &str) -> Markup {
     html! { span class={ "badge " (tone) } { (Escaped(words)) } }
 }
 
 /// How a caller proved who it is, in words.
-pub fn method(method: &str) -> &str {
+pub(crate) fn method(method: &str) -> &str {
     match method {
         "session" => "browser session",
         "oidc" => "signed token",
@@ -206,7 +206,7 @@ pub fn method(method: &str) -> &str {
 }
 
 /// How far back a gateway's memory of calls goes.
-pub fn memory(since: Option<&str>) -> Markup {
+pub(crate) fn memory(since: Option<&str>) -> Markup {
     html! {
         p.hint {
             "This gateway process remembers its own last calls (of exports that went well a few)"
@@ -217,7 +217,7 @@ pub fn memory(since: Option<&str>) -> Markup {
 }
 
 /// What could not be found out: shown, never left out.
-pub fn alert_errors(errors: &[String]) -> Markup {
+pub(crate) fn alert_errors(errors: &[String]) -> Markup {
     html! {
         @if !errors.is_empty() {
             div.callout.warn {

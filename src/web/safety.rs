@@ -9,7 +9,7 @@
 /// `form-action`: Chromium holds it against every redirect that a form's answer makes, too. Logging out, and a search by
 /// a person whose session has ended, are answered with a redirect to the identity provider, which may send on to
 /// another one; so any `https:` place is allowed, and plain `http:` on loopback, where demonstrations have theirs.
-pub const HEADERS: &[(&str, &str)] = &[
+pub(crate) const HEADERS: &[(&str, &str)] = &[
     (
         "content-security-policy",
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
@@ -29,7 +29,7 @@ pub const HEADERS: &[(&str, &str)] = &[
 
 /// Whether `url` may stand in a link: absolute with `https://` or `http://`, or a path of this gateway. Browsers drop
 /// tabs and line ends, and read a backslash as a slash (WHATWG URL §4.4): addresses with those are not links.
-pub fn is_link(url: &str) -> bool {
+pub(crate) fn is_link(url: &str) -> bool {
     let plain = !url
         .chars()
         .any(|c| c.is_control() || c.is_whitespace() || c == '\\');

@@ -30,7 +30,7 @@ const COLUMNS: &[(&str, &str)] = &[
     ("Alerts", ""),
 ];
 
-pub fn page(frame: &Frame, view: &TreeView) -> PageBody {
+pub(crate) fn page(frame: &Frame, view: &TreeView) -> PageBody {
     let main = html! {
         div.title {
             h1 { "Apps" }

@@ -16,7 +16,7 @@ use crate::apps::AppPath;
 use crate::media_type;
 
 /// Asks for a JSON document. `query` pairs are encoded; `body` is sent as JSON.
-pub async fn ask(
+pub(crate) async fn ask(
     session: &ToolSession,
     method: Method,
     path: &str,
@@ -129,7 +129,7 @@ fn mark(answer: &Response<Vec<u8>>) -> String {
 }
 
 /// An app on the command line: `shop/checkout`, also as `/shop/checkout/`; the root is `/`.
-pub fn parse_app(text: &str) -> Result<AppPath, String> {
+pub(crate) fn parse_app(text: &str) -> Result<AppPath, String> {
     let trimmed = text.trim_matches('/');
     let app = AppPath::parse(if trimmed.is_empty() { "/" } else { trimmed });
     app.ok_or_else(|| {
@@ -141,7 +141,7 @@ pub fn parse_app(text: &str) -> Result<AppPath, String> {
 }
 
 /// An app's place in a URL: `/apps`, `/apps/shop/checkout`.
-pub fn app_url(app: &AppPath) -> String {
+pub(crate) fn app_url(app: &AppPath) -> String {
     match app.as_str() {
         "/" => "/apps".to_owned(),
         path => format!("/apps/{path}"),

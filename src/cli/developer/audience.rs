@@ -14,7 +14,7 @@ use super::failure::Failure;
 use super::store::Contents;
 
 /// Refuses an audience of another gateway's (RFC 9700 section 4.9.1): a token for it would be good there.
-pub fn own(audience: Option<&str>, gateway: &str) -> Result<(), Failure> {
+pub(crate) fn own(audience: Option<&str>, gateway: &str) -> Result<(), Failure> {
     match audience.and_then(web_address) {
         Some(place) if place.origin().ascii_serialization() != gateway => {
             Err(Failure::denied(format!("`{gateway}` asks for a token that is for `{place}`")).advise(
@@ -27,7 +27,7 @@ pub fn own(audience: Option<&str>, gateway: &str) -> Result<(), Failure> {
 
 /// Parameters that ask for a token for the gateway: `audience`, as several providers call it, and `resource` (RFC 8707
 /// section 2), which must be an absolute URI.
-pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
+pub(crate) fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
     let Some(audience) = audience else {
         return Vec::new();
     };
@@ -39,7 +39,7 @@ pub fn aim(audience: Option<&str>) -> Vec<(&'static str, String)> {
 }
 
 /// Refuses a token that the issuer made for other audiences than the web address that was asked for.
-pub fn kept(audience: Option<&str>, token: &str, issuer: &str) -> Result<(), Failure> {
+pub(crate) fn kept(audience: Option<&str>, token: &str, issuer: &str) -> Result<(), Failure> {
     let (Some(audience), Some(named)) = (
         audience.filter(|audience| web_address(audience).is_some()),
         named(token),
@@ -60,7 +60,7 @@ pub fn kept(audience: Option<&str>, token: &str, issuer: &str) -> Result<(), Fai
 
 /// The other gateways where the person is logged in, and where a token is good that this issuer gives for `audience`.
 /// `token`: the one that it gave.
-pub fn takers<'c>(
+pub(crate) fn takers<'c>(
     contents: &'c Contents,
     gateway: &str,
     issuer: &str,

@@ -63,7 +63,10 @@ struct Local {
 }
 
 /// Serves until Ctrl-C.
-pub async fn connect(session: ToolSession, arguments: &ConnectArguments) -> Result<(), Failure> {
+pub(crate) async fn connect(
+    session: ToolSession,
+    arguments: &ConnectArguments,
+) -> Result<(), Failure> {
     let listen = arguments.listen;
     let key = match (&arguments.key_file, arguments.open) {
         (_, true) => None,
@@ -411,7 +414,7 @@ curl -H "Authorization: Bearer {key}" http://{address}{prefix}/{organization}/pr
 }
 
 /// `127.0.0.1:PORT` or `[::1]:PORT`.
-pub fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
     let address: SocketAddr = text
         .parse()
         .map_err(|_| "write it as `127.0.0.1:9411`".to_owned())?;

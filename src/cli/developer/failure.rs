@@ -8,28 +8,28 @@ use std::process::ExitCode;
 use super::text::clean;
 
 /// The command failed.
-pub const FAILED: u8 = 1;
+pub(crate) const FAILED: u8 = 1;
 /// The gateway or the provider said no.
-pub const DENIED: u8 = 3;
+pub(crate) const DENIED: u8 = 3;
 /// The answer is incomplete: some projects failed.
-pub const PARTIAL: u8 = 4;
+pub(crate) const PARTIAL: u8 = 4;
 
 /// The longest message that is passed on from elsewhere, in characters.
 const LIMIT_CHARACTERS: usize = 600;
 
 /// Why a command ends without what was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Failure {
+pub(crate) struct Failure {
     pub status: u8,
     pub message: String,
     /// What to type or change.
     pub advice: Option<String>,
     /// Whether the login has ended: more tries cannot help.
-    pub login_needed: bool,
+    pub(crate) login_needed: bool,
 }
 
 impl Failure {
-    pub fn new(message: impl AsRef<str>) -> Self {
+    pub(crate) fn new(message: impl AsRef<str>) -> Self {
         let message = clean(message.as_ref())
             .chars()
             .take(LIMIT_CHARACTERS)
@@ -42,7 +42,7 @@ impl Failure {
         }
     }
 
-    pub fn denied(message: impl AsRef<str>) -> Self {
+    pub(crate) fn denied(message: impl AsRef<str>) -> Self {
         Failure {
             status: DENIED,
             ..Failure::new(message)
@@ -50,7 +50,7 @@ impl Failure {
     }
 
     /// Tokens are gone, expired or withdrawn.
-    pub fn log_in(gateway: &str, message: impl AsRef<str>) -> Self {
+    pub(crate) fn log_in(gateway: &str, message: impl AsRef<str>) -> Self {
         let failure = Failure {
             login_needed: true,
             ..Failure::new(message)
@@ -60,13 +60,13 @@ impl Failure {
         ))
     }
 
-    pub fn advise(mut self, advice: impl AsRef<str>) -> Self {
+    pub(crate) fn advise(mut self, advice: impl AsRef<str>) -> Self {
         self.advice = Some(clean(advice.as_ref()));
         self
     }
 
     /// Prints on standard error and gives the exit status.
-    pub fn report(&self) -> ExitCode {
+    pub(crate) fn report(&self) -> ExitCode {
         eprintln!("{}", self.message);
         if let Some(advice) = &self.advice {
             eprintln!("{advice}");

@@ -20,7 +20,7 @@ use crate::lightstep::FIREHOSE_KEY;
 use crate::profiles::Profile;
 
 /// Where tools put a credential. None of it goes on to the gateway: two credentials are a refusal there.
-pub fn credentials() -> Vec<HeaderName> {
+pub(crate) fn credentials() -> Vec<HeaderName> {
     let own = Profile::built_in()
         .flat_map(|one| [one.access_token_header.clone(), one.api_key_header.clone()]);
     [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY]
@@ -34,11 +34,11 @@ const KEY_BYTES: usize = 32;
 const KEY_CHARACTERS: usize = 43;
 
 /// A key, as tools present it.
-pub struct LocalKey(Zeroizing<String>);
+pub(crate) struct LocalKey(Zeroizing<String>);
 
 impl LocalKey {
     /// A new one.
-    pub fn fresh() -> Result<Self, Failure> {
+    pub(crate) fn fresh() -> Result<Self, Failure> {
         let mut bytes = Zeroizing::new([0; KEY_BYTES]);
         aws_lc_rs::rand::fill(bytes.as_mut_slice())
             .map_err(|_| Failure::new("the machine gives no random bytes for a key"))?;
@@ -48,7 +48,7 @@ impl LocalKey {
     }
 
     /// The one that the file keeps; a new one is written to it where there is no file.
-    pub fn kept(file: &Path) -> Result<Self, Failure> {
+    pub(crate) fn kept(file: &Path) -> Result<Self, Failure> {
         let said = |what: &str| Failure::new(format!("`{}` {what}", file.display()));
         let unusable =
             |error: std::io::Error| said(&format!("cannot be used for the key: {error}"));
@@ -91,12 +91,12 @@ impl LocalKey {
     }
 
     /// For the settings that are printed.
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 
     /// Whether a request presents the key in one of the places where tools put a credential.
-    pub fn is_presented(&self, headers: &HeaderMap) -> bool {
+    pub(crate) fn is_presented(&self, headers: &HeaderMap) -> bool {
         let mut places = credentials()
             .into_iter()
             .filter(|name| *name != header::COOKIE);

@@ -24,7 +24,7 @@ use super::{GatewayArguments, LoginArguments};
 use crate::clock::Clock;
 
 /// Logs in and makes the gateway the default one.
-pub async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
+pub(crate) async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     let store = Store::locate()?;
     let known = store.read()?;
     let gateway = chosen(arguments.gateway.gateway.as_deref(), &known)?;
@@ -137,7 +137,7 @@ async fn stay_apart(
 }
 
 /// Forgets the tokens, whether or not the provider can be told.
-pub async fn logout(arguments: &GatewayArguments) -> Result<(), Failure> {
+pub(crate) async fn logout(arguments: &GatewayArguments) -> Result<(), Failure> {
     let store = Store::locate()?;
     let locked = store.lock().await?;
     let mut contents = locked.read()?;

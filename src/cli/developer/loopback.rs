@@ -34,14 +34,14 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(5);
 const HEAD_LIMIT_BYTES: usize = 16 << 10;
 
 /// A listener for one login.
-pub struct Loopback {
+pub(crate) struct Loopback {
     listener: TcpListener,
     address: SocketAddr,
 }
 
 /// What the browser brought.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Returned {
+pub(crate) struct Returned {
     /// The authorization code, or the provider's `error`.
     pub code: Result<String, String>,
     /// The issuer that answered (RFC 9207).
@@ -50,7 +50,7 @@ pub struct Returned {
 
 impl Loopback {
     /// On a free port.
-    pub async fn bind() -> Result<Self, Failure> {
+    pub(crate) async fn bind() -> Result<Self, Failure> {
         let unusable = |error: std::io::Error| {
             Failure::new(format!("no port can be had on 127.0.0.1: {error}")).advise("use --device")
         };
@@ -62,12 +62,12 @@ impl Loopback {
     }
 
     /// Where the provider sends the browser.
-    pub fn redirect(&self) -> String {
+    pub(crate) fn redirect(&self) -> String {
         format!("http://{}{PATH}", self.address)
     }
 
     /// Waits for the browser, and until its page is written.
-    pub async fn wait(self, state: &str) -> Result<Returned, Failure> {
+    pub(crate) async fn wait(self, state: &str) -> Result<Returned, Failure> {
         let late = |_| {
             Failure::new("nobody came back from the login page in time")
                 .advise("without a browser here: --device")

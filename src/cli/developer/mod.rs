@@ -54,7 +54,7 @@ pub struct LoginArguments {
     pub device: bool,
     /// Print the login page's address without opening it.
     #[arg(long, conflicts_with = "device")]
-    pub no_browser: bool,
+    pub(crate) no_browser: bool,
     /// Log in without a question where another gateway takes the same token.
     #[arg(long)]
     pub yes: bool,
@@ -123,7 +123,7 @@ pub struct QueryArguments {
     pub output: Output,
     /// The beginning: so long before the end (`15m`, `1h`, `2d`), or a time, RFC 3339.
     #[arg(long, value_name = "TIME", default_value = "1h", value_parser = parse_moment)]
-    pub since: Moment,
+    pub(crate) since: Moment,
     /// The end, likewise; default: now.
     #[arg(long, value_name = "TIME", value_parser = parse_moment)]
     pub until: Option<Moment>,
@@ -142,16 +142,16 @@ fn parse_origin(text: &str) -> Result<String, String> {
     web::origin(text)
 }
 
-pub fn login(arguments: &LoginArguments) -> ExitCode {
+pub(crate) fn login(arguments: &LoginArguments) -> ExitCode {
     run(async { login::login(arguments).await.map(|()| 0) })
 }
 
-pub fn logout(arguments: &GatewayArguments) -> ExitCode {
+pub(crate) fn logout(arguments: &GatewayArguments) -> ExitCode {
     run(async { login::logout(arguments).await.map(|()| 0) })
 }
 
 /// Prints one access token, alone.
-pub fn token(arguments: &GatewayArguments) -> ExitCode {
+pub(crate) fn token(arguments: &GatewayArguments) -> ExitCode {
     run(async {
         let token = ToolSession::open(arguments)?.token().await?;
         println!("{}", text::clean(&token));
@@ -159,7 +159,7 @@ pub fn token(arguments: &GatewayArguments) -> ExitCode {
     })
 }
 
-pub fn connect(arguments: &ConnectArguments) -> ExitCode {
+pub(crate) fn connect(arguments: &ConnectArguments) -> ExitCode {
     run(async {
         connect::connect(ToolSession::open(&arguments.gateway)?, arguments)
             .await
@@ -167,7 +167,7 @@ pub fn connect(arguments: &ConnectArguments) -> ExitCode {
     })
 }
 
-pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {
+pub(crate) fn whoami(arguments: &WhoamiArguments) -> ExitCode {
     run(async {
         tree::whoami(&ToolSession::open(&arguments.gateway)?, arguments.output)
             .await
@@ -175,7 +175,7 @@ pub fn whoami(arguments: &WhoamiArguments) -> ExitCode {
     })
 }
 
-pub fn apps(arguments: &AppsArguments) -> ExitCode {
+pub(crate) fn apps(arguments: &AppsArguments) -> ExitCode {
     run(async {
         tree::apps(
             &ToolSession::open(&arguments.gateway)?,
@@ -188,11 +188,11 @@ pub fn apps(arguments: &AppsArguments) -> ExitCode {
 }
 
 /// `resource` is one that the gateway merges: `alerts`, `services`, …
-pub fn list(resource: &str, arguments: &ListArguments) -> ExitCode {
+pub(crate) fn list(resource: &str, arguments: &ListArguments) -> ExitCode {
     run(async { query::list(&ToolSession::open(&arguments.gateway)?, resource, arguments).await })
 }
 
-pub fn query(arguments: &QueryArguments) -> ExitCode {
+pub(crate) fn query(arguments: &QueryArguments) -> ExitCode {
     run(async { query::query(&ToolSession::open(&arguments.gateway)?, arguments).await })
 }
 

@@ -44,7 +44,7 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
 
 /// What `/.lightkeeper/configuration` says.
 #[derive(Deserialize)]
-pub struct Offered {
+pub(crate) struct Offered {
     pub organization: String,
     /// The gateway's own address, as RFC 9728 section 2 calls it.
     resource: Option<String>,
@@ -53,7 +53,7 @@ pub struct Offered {
 
 /// How to log in.
 #[derive(Deserialize)]
-pub struct OfferedLogin {
+pub(crate) struct OfferedLogin {
     pub issuer: String,
     pub client_id: String,
     pub scopes: Vec<String>,
@@ -63,7 +63,7 @@ pub struct OfferedLogin {
 
 /// Members of the discovery document beside those of OpenID Connect.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Further {
+pub(crate) struct Further {
     /// RFC 8628 section 4.
     pub device_authorization_endpoint: Option<DeviceAuthorizationUrl>,
     /// RFC 8414 section 2.
@@ -76,7 +76,7 @@ pub struct Further {
 
 impl AdditionalProviderMetadata for Further {}
 
-pub type Metadata = ProviderMetadata<
+pub(crate) type Metadata = ProviderMetadata<
     Further,
     CoreAuthDisplay,
     CoreClientAuthMethod,
@@ -92,7 +92,7 @@ pub type Metadata = ProviderMetadata<
 >;
 
 /// A provider that was discovered, and how to log in there.
-pub struct ToolProvider {
+pub(crate) struct ToolProvider {
     pub organization: String,
     pub login: OfferedLogin,
     pub metadata: Metadata,
@@ -100,7 +100,7 @@ pub struct ToolProvider {
 
 impl ToolProvider {
     /// Asks the gateway, then the issuer that it names.
-    pub async fn discover(web: &Web, gateway: &str) -> Result<Self, Failure> {
+    pub(crate) async fn discover(web: &Web, gateway: &str) -> Result<Self, Failure> {
         let offered = offered(web, gateway).await?;
         let none = || {
             Failure::new(format!("`{gateway}` offers no login"))
@@ -145,12 +145,12 @@ impl ToolProvider {
         })
     }
 
-    pub fn client_id(&self) -> ClientId {
+    pub(crate) fn client_id(&self) -> ClientId {
         ClientId::new(self.login.client_id.clone())
     }
 
     /// What is asked for beside `openid`, which the client adds itself.
-    pub fn scopes(&self) -> impl Iterator<Item = Scope> {
+    pub(crate) fn scopes(&self) -> impl Iterator<Item = Scope> {
         self.login
             .scopes
             .iter()
@@ -159,13 +159,13 @@ impl ToolProvider {
     }
 
     /// Whether answers without `iss` are refused.
-    pub fn names_itself(&self) -> bool {
+    pub(crate) fn names_itself(&self) -> bool {
         self.metadata
             .additional_metadata()
             .authorization_response_iss_parameter_supported
     }
 
-    pub fn token_url(&self) -> Result<TokenUrl, Failure> {
+    pub(crate) fn token_url(&self) -> Result<TokenUrl, Failure> {
         let none = || {
             Failure::new(format!(
                 "the issuer `{}` has no token endpoint",
@@ -176,7 +176,7 @@ impl ToolProvider {
     }
 
     /// The new entry, once the ID token proves who logged in.
-    pub fn entry(
+    pub(crate) fn entry(
         &self,
         tokens: &CoreTokenResponse,
         nonce: impl NonceVerifier,
@@ -278,7 +278,7 @@ async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
 }
 
 /// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
-pub async fn refresh(
+pub(crate) async fn refresh(
     web: &Web,
     gateway: &str,
     entry: &mut StoredLogin,
@@ -323,7 +323,7 @@ pub async fn refresh(
 }
 
 /// What to tell of a token endpoint's refusal. Answers that cannot be read are not shown: they may hold tokens.
-pub fn token_failure<E: ErrorResponse + 'static>(
+pub(crate) fn token_failure<E: ErrorResponse + 'static>(
     what: &str,
     issuer: &str,
     error: RequestTokenError<OutboundFault, E>,
@@ -342,7 +342,7 @@ pub fn token_failure<E: ErrorResponse + 'static>(
 
 /// Tells the provider that the refresh token (or else the access token) is of no use any more. `Ok(false)`: it has no endpoint
 /// for that.
-pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
+pub(crate) async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
     let Some(endpoint) = &entry.revocation_endpoint else {
         return Ok(false);
     };
@@ -375,6 +375,6 @@ pub async fn revoke(web: &Web, entry: &StoredLogin) -> Result<bool, Failure> {
 }
 
 /// No nonce was asked for: the device flow has none.
-pub fn no_nonce(_: Option<&Nonce>) -> Result<(), String> {
+pub(crate) fn no_nonce(_: Option<&Nonce>) -> Result<(), String> {
     Ok(())
 }

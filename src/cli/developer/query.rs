@@ -24,7 +24,7 @@ const LAST: [&str; 1] = ["link"];
 const COLUMNS: usize = 9;
 
 /// `GET /apps/{path}/-/{resource}`. Gives the exit status.
-pub async fn list(
+pub(crate) async fn list(
     session: &ToolSession,
     resource: &str,
     arguments: &ListArguments,
@@ -50,7 +50,10 @@ pub async fn list(
 }
 
 /// `POST /apps/{path}/-/query_timeseries`. Gives the exit status.
-pub async fn query(session: &ToolSession, arguments: &QueryArguments) -> Result<u8, Failure> {
+pub(crate) async fn query(
+    session: &ToolSession,
+    arguments: &QueryArguments,
+) -> Result<u8, Failure> {
     let body = body(arguments, Clock::system().now().seconds());
     let path = within(&arguments.app, "query_timeseries");
     let answer = ask(session, Method::POST, &path, &[], Some(&body)).await?;
@@ -192,7 +195,7 @@ impl Moment {
 }
 
 /// `1h`, `90s` or `2027-01-01T00:00:00Z`.
-pub fn parse_moment(text: &str) -> Result<Moment, String> {
+pub(crate) fn parse_moment(text: &str) -> Result<Moment, String> {
     let form = || "write it as `15m`, `1h`, `2d` or `2027-01-01T00:00:00Z`".to_owned();
     if let Some(seconds) = crate::config::parse_time(text) {
         return Ok(Moment::At(seconds));
@@ -201,7 +204,7 @@ pub fn parse_moment(text: &str) -> Result<Moment, String> {
 }
 
 /// `60s`, `5m`, `1h`: whole seconds, as the query API writes a duration.
-pub fn parse_period(text: &str) -> Result<String, String> {
+pub(crate) fn parse_period(text: &str) -> Result<String, String> {
     match period_seconds(text) {
         Some(1..) => Ok(text.to_owned()),
         _ => Err("write it as `60s`, `5m` or `1h`".to_owned()),
@@ -224,7 +227,7 @@ fn period_seconds(text: &str) -> Option<i64> {
 }
 
 /// A resource's name: it becomes a part of a URL.
-pub fn parse_resource(text: &str) -> Result<String, String> {
+pub(crate) fn parse_resource(text: &str) -> Result<String, String> {
     let plain = !text.is_empty()
         && text
             .bytes()

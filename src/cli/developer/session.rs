@@ -21,7 +21,7 @@ const GATEWAY_VARIABLE: &str = "LIGHTKEEPER_GATEWAY";
 const LEAST_SECONDS: i64 = 60;
 
 /// One gateway and one developer.
-pub struct ToolSession {
+pub(crate) struct ToolSession {
     pub gateway: String,
     /// For the query API's paths.
     pub organization: String,
@@ -33,7 +33,7 @@ pub struct ToolSession {
 }
 
 /// `--gateway`, else `LIGHTKEEPER_GATEWAY`, else that of the last login.
-pub fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Failure> {
+pub(crate) fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Failure> {
     let variable = || {
         std::env::var(GATEWAY_VARIABLE)
             .ok()
@@ -50,7 +50,7 @@ pub fn chosen(argument: Option<&str>, contents: &Contents) -> Result<String, Fai
 
 impl ToolSession {
     /// Of a person who has logged in.
-    pub fn open(arguments: &GatewayArguments) -> Result<Self, Failure> {
+    pub(crate) fn open(arguments: &GatewayArguments) -> Result<Self, Failure> {
         ToolSession::at(
             Store::locate()?,
             arguments.gateway.as_deref(),
@@ -81,7 +81,7 @@ impl ToolSession {
     }
 
     /// An access token with at least a minute left, if one can be had.
-    pub async fn token(&self) -> Result<String, Failure> {
+    pub(crate) async fn token(&self) -> Result<String, Failure> {
         let mut held = self.held.lock().await;
         if self.left(held.1) < LEAST_SECONDS {
             *held = self.renew(held.clone()).await?;

@@ -26,7 +26,7 @@ const VERSION: u32 = 1;
 
 /// Everything that is kept.
 #[derive(Default, Serialize, Deserialize)]
-pub struct Contents {
+pub(crate) struct Contents {
     version: u32,
     /// The gateway of the last login.
     pub default: Option<String>,
@@ -36,7 +36,7 @@ pub struct Contents {
 
 /// A login at one gateway.
 #[derive(Clone, Serialize, Deserialize)]
-pub struct StoredLogin {
+pub(crate) struct StoredLogin {
     /// Further authorities to trust, PEM.
     pub ca: Option<PathBuf>,
     pub organization: String,
@@ -55,12 +55,12 @@ pub struct StoredLogin {
 
 /// The file's place.
 #[derive(Clone)]
-pub struct Store {
+pub(crate) struct Store {
     path: PathBuf,
 }
 
 /// The right to write.
-pub struct Locked<'a> {
+pub(crate) struct Locked<'a> {
     store: &'a Store,
     // Closing it unlocks.
     _lock: File,
@@ -68,7 +68,7 @@ pub struct Locked<'a> {
 
 impl Store {
     /// `LIGHTKEEPER_CREDENTIALS`, else `credentials.json` in `$XDG_CONFIG_HOME/lightkeeper` or `~/.config/lightkeeper`.
-    pub fn locate() -> Result<Self, Failure> {
+    pub(crate) fn locate() -> Result<Self, Failure> {
         let folder = |name: &str| {
             std::env::var_os(name)
                 .map(PathBuf::from)
@@ -86,12 +86,12 @@ impl Store {
         Ok(Store::at(base.join("lightkeeper/credentials.json")))
     }
 
-    pub fn at(path: PathBuf) -> Self {
+    pub(crate) fn at(path: PathBuf) -> Self {
         Store { path }
     }
 
     /// What is kept now; nothing, if there is no file.
-    pub fn read(&self) -> Result<Contents, Failure> {
+    pub(crate) fn read(&self) -> Result<Contents, Failure> {
         let said = |what: &str| Failure::new(format!("`{}` {what}", self.path.display()));
         let file = match File::open(&self.path) {
             Ok(file) => file,
@@ -122,7 +122,7 @@ impl Store {
     }
 
     /// Waits until no other command holds the lock.
-    pub async fn lock(&self) -> Result<Locked<'_>, Failure> {
+    pub(crate) async fn lock(&self) -> Result<Locked<'_>, Failure> {
         let path = self.beside(".lock");
         let unusable =
             |error: std::io::Error| Failure::new(format!("`{}`: {error}", path.display()));
@@ -178,12 +178,12 @@ impl Store {
 }
 
 impl Locked<'_> {
-    pub fn read(&self) -> Result<Contents, Failure> {
+    pub(crate) fn read(&self) -> Result<Contents, Failure> {
         self.store.read()
     }
 
     /// Replaces the file.
-    pub fn write(&self, mut contents: Contents) -> Result<(), Failure> {
+    pub(crate) fn write(&self, mut contents: Contents) -> Result<(), Failure> {
         contents.version = VERSION;
         let text = serde_json::to_vec_pretty(&contents)
             .map_err(|_| Failure::new("tokens cannot be written"))?;

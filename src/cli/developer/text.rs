@@ -16,7 +16,7 @@ const GAP: &str = "  ";
 const NARROWEST: usize = 8;
 
 /// One line: white space becomes a space each, everything else hostile goes.
-pub fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     let spaced = text.chars().map(|character| {
         if matches!(character, '\n' | '\r' | '\t') {
             ' '
@@ -28,7 +28,7 @@ pub fn clean(text: &str) -> String {
 }
 
 /// A document as JSON in which hostile characters are escaped, so that it means the same.
-pub fn json(document: &Value) -> String {
+pub(crate) fn json(document: &Value) -> String {
     let mut safe = String::new();
     for character in format!("{document:#}").chars() {
         // Line ends stand between members only: within strings they are escaped already.
@@ -48,7 +48,7 @@ pub fn json(document: &Value) -> String {
 }
 
 /// A value as one cell.
-pub fn cell(value: Option<&Value>) -> String {
+pub(crate) fn cell(value: Option<&Value>) -> String {
     match value {
         None | Some(Value::Null) => String::new(),
         Some(Value::String(text)) => clean(text),
@@ -63,7 +63,7 @@ pub fn cell(value: Option<&Value>) -> String {
 
 /// Aligned columns below their names; each line cut to `width` characters if there is one. Columns that are empty in every row
 /// are left out.
-pub fn table(names: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
+pub(crate) fn table(names: &[&str], rows: &[Vec<String>], width: Option<usize>) -> String {
     let length =
         |row: &[String], column: usize| row.get(column).map_or(0, |cell| cell.chars().count());
     let mut columns: Vec<(usize, usize)> = names
@@ -131,7 +131,7 @@ fn cut(text: &str, width: usize) -> String {
 }
 
 /// The width of the terminal that standard output is, in characters; `None` for a pipe or file, which is never cut.
-pub fn width() -> Option<usize> {
+pub(crate) fn width() -> Option<usize> {
     use std::io::IsTerminal as _;
     if !std::io::stdout().is_terminal() {
         return None;

@@ -19,7 +19,7 @@ const NODES: usize = 10_000;
 const DEPTH: usize = 64;
 
 /// `GET /.lightkeeper/whoami`.
-pub async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure> {
+pub(crate) async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure> {
     let me = ask(session, Method::GET, "/.lightkeeper/whoami", &[], None).await?;
     match output {
         Output::Json => println!("{}", safe_json(&me)),
@@ -44,7 +44,11 @@ pub async fn whoami(session: &ToolSession, output: Output) -> Result<(), Failure
 }
 
 /// The tree at and beneath `app`, as the caller may see it.
-pub async fn apps(session: &ToolSession, app: &AppPath, output: Output) -> Result<(), Failure> {
+pub(crate) async fn apps(
+    session: &ToolSession,
+    app: &AppPath,
+    output: Output,
+) -> Result<(), Failure> {
     let tree = ask(
         session,
         Method::GET,

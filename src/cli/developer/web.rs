@@ -20,18 +20,18 @@ use crate::egress::{
 use crate::pem;
 
 /// What `Web::asker` gives back for each request.
-pub type ResponseFuture =
+pub(crate) type ResponseFuture =
     Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, OutboundFault>> + Send>>;
 
 /// A client with its trust. Clones share connections.
 #[derive(Clone)]
-pub struct Web {
+pub(crate) struct Web {
     client: OutboundClient,
 }
 
 impl Web {
     /// Trusts the system's roots and, beside them, the authorities of a PEM file.
-    pub fn new(ca: Option<&Path>) -> Result<Self, Failure> {
+    pub(crate) fn new(ca: Option<&Path>) -> Result<Self, Failure> {
         let mut roots = rustls::RootCertStore::empty();
         roots.add_parsable_certificates(pem::system_roots());
         if let Some(path) = ca {
@@ -58,12 +58,17 @@ impl Web {
     }
 
     /// Asks and reads the whole answer.
-    pub async fn ask(&self, request: Request<Vec<u8>>) -> Result<Response<Vec<u8>>, OutboundFault> {
+    pub(crate) async fn ask(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, OutboundFault> {
         self.client.ask(request).await
     }
 
     /// `ask` as a function of its own, as `openidconnect` wants its clients.
-    pub fn asker(&self) -> impl Fn(Request<Vec<u8>>) -> ResponseFuture + Send + Sync + use<> {
+    pub(crate) fn asker(
+        &self,
+    ) -> impl Fn(Request<Vec<u8>>) -> ResponseFuture + Send + Sync + use<> {
         let client = self.client.clone();
         move |request| {
             let client = client.clone();
@@ -72,7 +77,7 @@ impl Web {
     }
 
     /// Asks and hands the answer's body on as it comes. The caller sets the deadline.
-    pub async fn pass(
+    pub(crate) async fn pass(
         &self,
         request: Request<SendBody>,
     ) -> Result<Response<Incoming>, OutboundFault> {
@@ -81,7 +86,7 @@ impl Web {
 }
 
 /// What to tell when `what` was asked and did not answer.
-pub fn unanswered(fault: &OutboundFault, what: &str) -> Failure {
+pub(crate) fn unanswered(fault: &OutboundFault, what: &str) -> Failure {
     let failure = Failure::new(format!("{what} cannot be reached: {fault}"));
     match fault {
         OutboundFault::Untrusted { .. } => {
@@ -96,12 +101,12 @@ pub fn unanswered(fault: &OutboundFault, what: &str) -> Failure {
 }
 
 /// `https`, or `http` where no network is in between; no user name or password within.
-pub fn is_permitted_url(url: &Url) -> bool {
+pub(crate) fn is_permitted_url(url: &Url) -> bool {
     url.as_str().parse().is_ok_and(|uri| is_permitted(&uri))
 }
 
 /// A gateway's origin, `https://gateway.example`: lower case, default port left out, no path.
-pub fn origin(text: &str) -> Result<String, String> {
+pub(crate) fn origin(text: &str) -> Result<String, String> {
     let form = || {
         format!(
             "`{text}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"

@@ -15,7 +15,7 @@ use crate::document::{Entries, Spanned};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Alerts")]
-pub struct RawAlerts {
+pub(crate) struct RawAlerts {
     /// Where apps may have their alerts passed on to, by a name that policies use.
     #[serde(default)]
     pub destinations: Entries<RawDestination>,
@@ -31,11 +31,11 @@ pub struct RawAlerts {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Destination", extend("x-hint" = "write `oncall: { url: https://… }`"))]
-pub struct RawDestination {
+pub(crate) struct RawDestination {
     /// `https://…`; or else `url_from`.
     pub url: Option<Spanned<String>>,
     /// Where the URL is kept, if it is itself a secret.
-    pub url_from: Option<Spanned<RawSecret>>,
+    pub(crate) url_from: Option<Spanned<RawSecret>>,
     /// PEM file: the roots to trust; default: the system's.
     pub ca: Option<Spanned<String>>,
     /// The proxy to this destination alone; default: as `egress` has it.
@@ -48,7 +48,7 @@ pub struct RawDestination {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "DestinationHeader")]
-pub struct RawDestinationHeader {
+pub(crate) struct RawDestinationHeader {
     /// Its name, `authorization`.
     pub name: Spanned<String>,
     /// What stands before the secret and a space, `Bearer`; default: nothing.
@@ -61,7 +61,7 @@ pub struct RawDestinationHeader {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AlertFields")]
-pub struct RawAlertFields {
+pub(crate) struct RawAlertFields {
     /// What tells one alert of the app from another.
     pub id: Option<Spanned<String>>,
     /// What people call it.

@@ -13,7 +13,7 @@ use crate::document::quantity::RawSize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Audit")]
-pub struct RawAudit {
+pub(crate) struct RawAudit {
     /// JSON lines are appended here; default: standard output.
     pub file: Option<Spanned<String>>,
     /// What happens to calls while records cannot be written; default `refuse`.
@@ -28,7 +28,7 @@ pub struct RawAudit {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "OnFailure")]
-pub enum RawOnFailure {
+pub(crate) enum RawOnFailure {
     /// 503 / UNAVAILABLE: nothing passes unrecorded.
     Refuse,
     /// Calls pass, and the gap is recorded afterwards.

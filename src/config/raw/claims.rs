@@ -16,7 +16,7 @@ use crate::document::Spanned;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Claims")]
-pub struct RawClaims {
+pub(crate) struct RawClaims {
     /// The claim that names the subject, or a list of which the first that is there does; default `sub`.
     pub subject: Option<Spanned<RawNames>>,
     /// The claim that lists groups; default `groups`.
@@ -27,7 +27,7 @@ pub struct RawClaims {
 
 /// One name, or a list.
 #[derive(Debug)]
-pub enum RawNames {
+pub(crate) enum RawNames {
     One(String),
     Several(Vec<Spanned<String>>),
 }

@@ -14,7 +14,7 @@ use crate::document::Spanned;
 
 /// One path, or a list.
 #[derive(Debug)]
-pub enum RawClientCa {
+pub(crate) enum RawClientCa {
     File(String),
     List(Vec<RawClientAuthority>),
 }
@@ -23,7 +23,7 @@ pub enum RawClientCa {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ClientAuthority")]
-pub struct RawClientAuthority {
+pub(crate) struct RawClientAuthority {
     /// Its name: `issuer` in policies and records.
     pub name: Spanned<String>,
     /// PEM file: its certificates; several while one takes the other's place.

@@ -12,7 +12,7 @@ use crate::document::Spanned;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ClientToken", extend("x-hint" = "paste the line that `lightkeeper token issue` prints"))]
-pub struct RawClientToken {
+pub(crate) struct RawClientToken {
     /// Who holds it, in records and metrics; policy subjects may name it under `issuer: client_tokens`.
     pub name: Spanned<String>,
     /// `sha256:` and 64 hexadecimal digits: the digest of the whole token.

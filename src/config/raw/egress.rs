@@ -16,14 +16,14 @@ use super::forms::RawSecret;
 use crate::document::Spanned;
 
 /// How a proxy is written.
-pub const PROXY_HINT: &str =
+pub(crate) const PROXY_HINT: &str =
     "write `env`, `off`, `http://proxy.example:3128`, or `{ url: …, credentials: { file: path } }`";
 
 /// Through which proxy the gateway's own calls leave.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Egress")]
-pub struct RawEgress {
+pub(crate) struct RawEgress {
     /// `env` (`HTTPS_PROXY`, `http_proxy`, `ALL_PROXY` and `NO_PROXY`, as curl reads them), `off`, or a proxy's URL; default `env`.
     pub proxy: Option<Spanned<RawProxy>>,
     /// Hosts that are reached straight: names with all beneath them, addresses, networks (`10.0.0.0/8`), with a port if need
@@ -33,7 +33,7 @@ pub struct RawEgress {
 }
 
 /// A word, a URL, or a URL with credentials.
-pub enum RawProxy {
+pub(crate) enum RawProxy {
     Text(String),
     Known(RawKnownProxy),
 }
@@ -42,7 +42,7 @@ pub enum RawProxy {
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ProxyWithCredentials")]
-pub struct RawKnownProxy {
+pub(crate) struct RawKnownProxy {
     /// `http://proxy.example:3128`.
     pub url: String,
     /// Where `user:password` is kept.

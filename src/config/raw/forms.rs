@@ -12,7 +12,7 @@ use serde::Deserialize;
 /// `on` or `off`, which is text to some YAML editors and a boolean to others.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
-pub struct RawSwitch(pub bool);
+pub(crate) struct RawSwitch(pub bool);
 
 impl JsonSchema for RawSwitch {
     fn schema_name() -> Cow<'static, str> {
@@ -28,7 +28,7 @@ impl JsonSchema for RawSwitch {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 #[schemars(rename = "Secret", extend("x-hint" = "write where the secret is kept: `{ file: path }` or `{ env: NAME }`; a literal secret is refused"))]
-pub enum RawSecret {
+pub(crate) enum RawSecret {
     /// A file that holds nothing else; one trailing line end is dropped.
     File(String),
     /// An environment variable.

@@ -14,7 +14,7 @@ use crate::document::quantity::RawDuration;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Health")]
-pub struct RawHealth {
+pub(crate) struct RawHealth {
     /// `GET` and `HEAD` of this path answer 200 or 503, as `/readyz` of `admin` would; default: no path does.
     pub path: Option<Spanned<String>>,
     /// Whether `grpc.health.v1.Health` is served, `Check` and `Watch`; default `off`.
@@ -25,7 +25,7 @@ pub struct RawHealth {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ProxyProtocol")]
-pub struct RawProxyProtocol {
+pub(crate) struct RawProxyProtocol {
     /// Their networks, `10.0.0.0/8`. A header is required from these and refused from all others.
     #[schemars(length(min = 1))]
     pub from: Vec<Spanned<String>>,
@@ -35,7 +35,7 @@ pub struct RawProxyProtocol {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Forwarded")]
-pub struct RawForwarded {
+pub(crate) struct RawForwarded {
     /// Their networks, `10.0.0.0/8`. The client is the last address that is not of these; others' headers are ignored.
     #[schemars(length(min = 1))]
     pub from: Vec<Spanned<String>>,
@@ -46,7 +46,7 @@ pub struct RawForwarded {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[schemars(rename = "ForwardedHeader")]
-pub enum RawForwardedHeader {
+pub(crate) enum RawForwardedHeader {
     /// `X-Forwarded-For`.
     XForwardedFor,
     /// `Forwarded`, RFC 7239.
@@ -57,7 +57,7 @@ pub enum RawForwardedHeader {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Cors")]
-pub struct RawCors {
+pub(crate) struct RawCors {
     /// Their origins as browsers send them, `https://shop.acme.example`: scheme, host, and the port if it is not the scheme's.
     #[schemars(length(min = 1))]
     pub origins: Vec<Spanned<String>>,

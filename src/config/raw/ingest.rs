@@ -14,7 +14,7 @@ use crate::document::quantity::RawDuration;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Ingest")]
-pub struct RawIngest {
+pub(crate) struct RawIngest {
     /// Whether exports are read, split by app and stamped with the verified sender; `off`: they pass
     /// untouched, undecoded. Default `on`.
     pub stamp: Option<RawSwitch>,
@@ -34,7 +34,7 @@ pub struct RawIngest {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Compression")]
-pub enum RawCompression {
+pub(crate) enum RawCompression {
     /// As it came.
     Same,
     /// Not at all.
@@ -48,7 +48,7 @@ pub enum RawCompression {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Commands")]
-pub enum RawCommands {
+pub(crate) enum RawCommands {
     /// A backend cannot switch tracers off.
     Drop,
     /// It can.

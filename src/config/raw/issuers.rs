@@ -16,7 +16,7 @@ use crate::document::quantity::RawDuration;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Issuer")]
-pub struct RawIssuer {
+pub(crate) struct RawIssuer {
     /// Our own name for it, which policy subjects use.
     pub name: Spanned<String>,
     /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
@@ -63,7 +63,7 @@ pub struct RawIssuer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "TokenKind")]
-pub enum RawTokens {
+pub(crate) enum RawTokens {
     /// Access tokens: whatever does not show to be an ID token.
     Access,
     /// ID tokens: whatever does not show to be an access token.
@@ -76,7 +76,7 @@ pub enum RawTokens {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "EmailUnverified")]
-pub enum RawEmailUnverified {
+pub(crate) enum RawEmailUnverified {
     /// The token or login is refused.
     Refuse,
     /// It counts: for issuers whose users cannot set their addresses themselves.
@@ -87,7 +87,7 @@ pub enum RawEmailUnverified {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "KeySet", extend("x-hint" = "write `{ file: jwks.json }` or `{ url: https://… }`"))]
-pub struct RawKeys {
+pub(crate) struct RawKeys {
     /// A JWKS file (RFC 7517).
     pub file: Option<Spanned<String>>,
     /// A JWKS URL.
@@ -106,7 +106,7 @@ pub struct RawKeys {
     rename = "TrustDomain",
     extend("x-hint" = "write `{ trust_domain: prod.acme.example, bundle: { file: bundle.json } }`")
 )]
-pub struct RawSpiffe {
+pub(crate) struct RawSpiffe {
     /// Its name, without `spiffe://`.
     pub trust_domain: Spanned<String>,
     /// Where its keys are.
@@ -117,7 +117,7 @@ pub struct RawSpiffe {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }`"))]
-pub struct RawBundle {
+pub(crate) struct RawBundle {
     /// A bundle in SPIFFE's form: a JWKS, of which the keys with `use: jwt-svid` count.
     pub file: Spanned<String>,
 }

@@ -15,7 +15,7 @@ use crate::document::quantity::{RawDuration, RawSize};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Limits")]
-pub struct RawLimits {
+pub(crate) struct RawLimits {
     /// A body as it arrives; default `16MiB`.
     pub body: Option<Spanned<RawSize>>,
     /// A body after decompression; default `64MiB`.

@@ -14,7 +14,7 @@ use crate::document::Spanned;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Listener")]
-pub struct RawListener {
+pub(crate) struct RawListener {
     /// Its name in records and metrics.
     pub name: Spanned<String>,
     /// IP address and port, `127.0.0.1:8443`; port 0: any free one.
@@ -41,7 +41,7 @@ pub struct RawListener {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "Service")]
-pub enum RawService {
+pub(crate) enum RawService {
     /// OTLP exports.
     Ingest,
     /// The backend's query API, questions to a part of the tree, the alert inlet.
@@ -57,7 +57,7 @@ pub enum RawService {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Tls")]
-pub struct RawTls {
+pub(crate) struct RawTls {
     /// PEM file: the server's certificate, then its intermediates.
     pub certificate: Spanned<String>,
     /// PEM file: the certificate's private key.
@@ -75,7 +75,7 @@ pub struct RawTls {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[schemars(rename = "TlsVersion")]
-pub enum RawTlsVersion {
+pub(crate) enum RawTlsVersion {
     #[serde(rename = "1.2")]
     Tls12,
     #[serde(rename = "1.3")]
@@ -86,7 +86,7 @@ pub enum RawTlsVersion {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "ClientCertificate")]
-pub enum RawDemand {
+pub(crate) enum RawDemand {
     /// One that is shown is verified; without one, a token identifies the caller.
     Optional,
     /// The handshake fails without one.
@@ -97,7 +97,7 @@ pub enum RawDemand {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Admin")]
-pub struct RawAdmin {
+pub(crate) struct RawAdmin {
     /// IP address and port; default `127.0.0.1:9464`.
     pub address: Option<Spanned<String>>,
 }

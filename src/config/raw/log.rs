@@ -10,7 +10,7 @@ use serde::Deserialize;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Log")]
-pub struct RawLog {
+pub(crate) struct RawLog {
     /// Default `json`.
     pub format: Option<RawLogFormat>,
     /// Default `info`.
@@ -20,7 +20,7 @@ pub struct RawLog {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "LogFormat")]
-pub enum RawLogFormat {
+pub(crate) enum RawLogFormat {
     Json,
     Text,
 }
@@ -28,7 +28,7 @@ pub enum RawLogFormat {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "LogLevel")]
-pub enum RawLogLevel {
+pub(crate) enum RawLogLevel {
     Error,
     Warn,
     Info,

@@ -23,23 +23,23 @@ mod upstreams;
 mod vault;
 mod web;
 
-pub use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
-pub use audit::{RawAudit, RawOnFailure};
-pub use claims::RawNames;
-pub use client_ca::{RawClientAuthority, RawClientCa};
-pub use client_tokens::RawClientToken;
-pub use egress::{PROXY_HINT, RawEgress, RawProxy};
-pub use forms::RawSecret;
-pub use front::{RawCors, RawForwardedHeader, RawHealth};
-pub use ingest::{RawCommands, RawCompression, RawIngest};
-pub use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawSpiffe, RawTokens};
-pub use limits::RawLimits;
-pub use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
-pub use log::{RawLog, RawLogFormat, RawLogLevel};
-pub use query::RawQuery;
-pub use upstreams::{RawClient, RawProfile, RawUpstream, RawUpstreams};
-pub use vault::{RawApiKeys, RawVault};
-pub use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
+pub(crate) use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
+pub(crate) use audit::{RawAudit, RawOnFailure};
+pub(crate) use claims::RawNames;
+pub(crate) use client_ca::{RawClientAuthority, RawClientCa};
+pub(crate) use client_tokens::RawClientToken;
+pub(crate) use egress::{PROXY_HINT, RawEgress, RawProxy};
+pub(crate) use forms::RawSecret;
+pub(crate) use front::{RawCors, RawForwardedHeader, RawHealth};
+pub(crate) use ingest::{RawCommands, RawCompression, RawIngest};
+pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawSpiffe, RawTokens};
+pub(crate) use limits::RawLimits;
+pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
+pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
+pub(crate) use query::RawQuery;
+pub(crate) use upstreams::{RawClient, RawProfile, RawUpstream, RawUpstreams};
+pub(crate) use vault::{RawApiKeys, RawVault};
+pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -50,7 +50,7 @@ use crate::document::Spanned;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Configuration", title = "lightkeeper.yaml")]
-pub struct RawConfig {
+pub(crate) struct RawConfig {
     /// The organization's name at the backend, as it stands in the query API's paths.
     pub organization: Spanned<String>,
     /// Where clients connect.

@@ -14,7 +14,7 @@ use crate::document::{Entries, Spanned};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Query")]
-pub struct RawQuery {
+pub(crate) struct RawQuery {
     /// Whether identical reads that are asked at one time are asked of the backend once; default `on`.
     pub coalesce: Option<RawSwitch>,
     /// How long an answer may serve the same question again, at most `60s`; `0s`, the default: never.

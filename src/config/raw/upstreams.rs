@@ -17,7 +17,7 @@ use crate::profiles::Profile;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstreams")]
-pub struct RawUpstreams {
+pub(crate) struct RawUpstreams {
     /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
     pub ingest: Option<RawUpstream>,
     /// Where queries go; needed if a listener serves `query`.
@@ -32,7 +32,7 @@ pub struct RawUpstreams {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
-pub struct RawUpstream {
+pub(crate) struct RawUpstream {
     /// Which backend it is, the same at all upstreams; default: as at the others, or `lightstep`.
     pub profile: Option<Spanned<RawProfile>>,
     /// `https://host`, with a port and a path prefix if need be.
@@ -55,7 +55,7 @@ pub struct RawUpstream {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpstreamCertificate")]
-pub struct RawClient {
+pub(crate) struct RawClient {
     /// PEM file.
     pub certificate: Spanned<String>,
     /// PEM file.
@@ -66,7 +66,7 @@ pub struct RawClient {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Timeouts")]
-pub struct RawTimeouts {
+pub(crate) struct RawTimeouts {
     /// From dial to the end of the TLS handshake, a proxy's answer included; default `5s`.
     pub connect: Option<Spanned<RawDuration>>,
     /// Its silence while we wait; default `30s`, for queries `60s`.
@@ -80,7 +80,7 @@ pub struct RawTimeouts {
 /// A profile's name.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
-pub struct RawProfile(pub String);
+pub(crate) struct RawProfile(pub String);
 
 impl JsonSchema for RawProfile {
     fn schema_name() -> Cow<'static, str> {

@@ -13,7 +13,7 @@ use crate::document::{Entries, Spanned};
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Vault")]
-pub struct RawVault {
+pub(crate) struct RawVault {
     /// By the project's name at the backend.
     #[serde(default)]
     pub projects: Entries<RawProject>,
@@ -23,7 +23,7 @@ pub struct RawVault {
     /// What seals the sessions of `web.login`: 32 bytes each, in base64 or hexadecimal; the first seals, all open.
     #[serde(default)]
     #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
-    pub session_keys: Vec<Spanned<RawSecret>>,
+    pub(crate) session_keys: Vec<Spanned<RawSecret>>,
     /// By the app's path: the secrets that the backend's webhooks present at that app's alert inlet.
     #[serde(default)]
     pub webhooks: Entries<Vec<Spanned<RawSecret>>>,
@@ -33,7 +33,7 @@ pub struct RawVault {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Project")]
-pub struct RawProject {
+pub(crate) struct RawProject {
     /// Ingest tokens: the first is current, the rest overlap during a rotation.
     #[serde(default)]
     #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
@@ -47,7 +47,7 @@ pub struct RawProject {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "ApiKeys")]
-pub struct RawApiKeys {
+pub(crate) struct RawApiKeys {
     /// For operations that only read.
     pub read: Option<Spanned<RawSecret>>,
     /// For operations that change something.

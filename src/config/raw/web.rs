@@ -14,7 +14,7 @@ use crate::document::quantity::RawDuration;
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Web")]
-pub struct RawWeb {
+pub(crate) struct RawWeb {
     /// How people log in; without it they cannot. Needs `vault.session_keys`.
     pub login: Option<RawLogin>,
 }
@@ -23,7 +23,7 @@ pub struct RawWeb {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Login")]
-pub struct RawLogin {
+pub(crate) struct RawLogin {
     /// One of `issuers`, by name.
     pub issuer: Spanned<String>,
     /// What the provider calls us. It must know the redirect address `https://…/.lightkeeper/callback`.
@@ -45,7 +45,7 @@ pub struct RawLogin {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 #[schemars(rename = "GroupsFrom")]
-pub enum RawGroups {
+pub(crate) enum RawGroups {
     /// In the ID token.
     IdToken,
     /// In the answer of the userinfo endpoint.
@@ -56,7 +56,7 @@ pub enum RawGroups {
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Session")]
-pub struct RawSession {
+pub(crate) struct RawSession {
     /// From login to the end, whatever happens; at most `168h`, default `8h`.
     pub lifetime: Option<Spanned<RawDuration>>,
     /// How long it may rest; at most `lifetime`, default `30m`.
@@ -67,7 +67,7 @@ pub struct RawSession {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "CommandLine")]
-pub struct RawCli {
+pub(crate) struct RawCli {
     /// What the provider calls it. It must allow redirects to `http://127.0.0.1` on any port (RFC 8252 section 7.3).
     pub client_id: Spanned<String>,
     /// Default `[openid, offline_access]`.

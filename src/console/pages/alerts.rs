@@ -36,12 +36,12 @@ const ROWS: usize = 200;
 const READS: [&str; 2] = ["query.metric_alerts.read", "query.conditions.read"];
 
 /// Whether alerts of this very app are the visitor's to read.
-pub fn reads(row: &NodeView) -> bool {
+pub(crate) fn reads(row: &NodeView) -> bool {
     READS.iter().any(|permission| row.holds(permission))
 }
 
 /// Fills in the app's alerts.
-pub async fn fill(
+pub(crate) async fn fill(
     visit: &PageContext<'_>,
     sight: &Viewer<'_>,
     app: &AppPath,

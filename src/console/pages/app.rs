@@ -12,7 +12,7 @@ use crate::respond::Refusal;
 use crate::view::{AppView, GrantRow, SenderRow, ServiceRow};
 
 /// The app, as far as it is the visitor's.
-pub fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
+pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
     let row = sight.must_see(app)?;
     let place = sight
         .rows

@@ -24,7 +24,7 @@ const ROWS: usize = 200;
 const NOT_FOUND: &str = "there is no such call of yours among the last ones of this gateway process; an operator finds older ones in the audit trail";
 
 /// Recent decisions of a subtree, the newest first.
-pub fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Refusal> {
+pub(crate) fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Refusal> {
     sight.must_see(app)?;
     if !sight.may_audit(app) {
         return Err(Refusal::new(Reason::NotPermitted));
@@ -42,7 +42,7 @@ pub fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsView, Ref
 }
 
 /// An earlier call, or one that is made up.
-pub fn explain(sight: &Viewer<'_>, ask: &ExplainRequest) -> ExplainView {
+pub(crate) fn explain(sight: &Viewer<'_>, ask: &ExplainRequest) -> ExplainView {
     let given = |field: &Option<String>| field.as_deref().unwrap_or_default().trim().to_owned();
     let mut view = ExplainView {
         request_id: given(&ask.request_id),

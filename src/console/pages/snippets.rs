@@ -15,7 +15,7 @@ use http::Method;
 const LOCAL: &str = "127.0.0.1:9411";
 
 /// What the visitor can begin with at this app.
-pub fn snippets(sight: &Viewer<'_>, row: &NodeView) -> Vec<Snippet> {
+pub(crate) fn snippets(sight: &Viewer<'_>, row: &NodeView) -> Vec<Snippet> {
     let ours = sight.ours;
     let mut snippets = Vec::new();
     let mut add = |title: &str, text: String| {

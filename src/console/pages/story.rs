@@ -20,7 +20,7 @@ const OFFERED: usize = 20;
 type Details = Vec<(String, String)>;
 
 /// A reason as who called may know it. `seen`: the caller may do something at the app that it is about.
-pub fn public_reason(reason: Reason, seen: bool) -> Reason {
+pub(crate) fn public_reason(reason: Reason, seen: bool) -> Reason {
     match reason {
         Reason::AppUnknown | Reason::ProjectUnknown | Reason::OrganizationUnknown => {
             Reason::NotPermitted
@@ -39,12 +39,12 @@ pub fn public_reason(reason: Reason, seen: bool) -> Reason {
 }
 
 /// A call whose head is refused.
-pub fn unread(reason: Reason) -> Story {
+pub(crate) fn unread(reason: Reason) -> Story {
     told(false, vec![stage("accept", reason, Vec::new())], reason)
 }
 
 /// A call that was read and judged.
-pub fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
+pub(crate) fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
     let facts = sight.facts;
     let operation = match &call.kind {
         RequestKind::Ingest(ask) => Some(ask.operation),

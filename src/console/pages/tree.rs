@@ -7,7 +7,7 @@ use super::Viewer;
 use crate::view::{TreeRow, TreeView};
 
 /// The visitor's tree.
-pub fn tree(sight: &Viewer<'_>, filter: Option<&str>) -> TreeView {
+pub(crate) fn tree(sight: &Viewer<'_>, filter: Option<&str>) -> TreeView {
     let filter = filter.map(str::trim).filter(|filter| !filter.is_empty());
     let kept = kept(sight, filter);
     let rows = sight

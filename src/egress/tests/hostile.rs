@@ -39,7 +39,7 @@ pub(crate) enum Breach {
 /// A peer, before it is asked.
 pub(crate) struct HostilePeer {
     pub what: &'static str,
-    pub breach: Breach,
+    pub(crate) breach: Breach,
     /// The deadline to give to the client.
     pub patience: Duration,
     /// What it sends first.
@@ -57,12 +57,12 @@ pub(crate) struct ServedPeer {
 }
 
 impl ServedPeer {
-    pub fn url(&self, path: &str) -> String {
+    pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
     /// How many requests have come.
-    pub fn requests(&self) -> usize {
+    pub(crate) fn requests(&self) -> usize {
         self.requests.load(Ordering::SeqCst)
     }
 }
@@ -258,7 +258,7 @@ pub(crate) fn peers(bounds: OutboundBounds) -> Vec<HostilePeer> {
 
 impl HostilePeer {
     /// Listens, and treats each request alike.
-    pub async fn serve(&self) -> ServedPeer {
+    pub(crate) async fn serve(&self) -> ServedPeer {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let served = ServedPeer {
             address: listener.local_addr().unwrap(),

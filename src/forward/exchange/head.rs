@@ -23,7 +23,7 @@ pub(super) struct AnswerHead {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub framing: AnswerFraming,
-    pub keeps_alive: bool,
+    pub(crate) keeps_alive: bool,
     pub length: usize,
 }
 

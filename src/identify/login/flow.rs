@@ -185,7 +185,7 @@ impl Login {
     }
 
     /// Ends a session here only; `None`: it is none of ours.
-    pub fn retire(&self, session: &SessionCookie, now: UnixMillis) -> Option<()> {
+    pub(crate) fn retire(&self, session: &SessionCookie, now: UnixMillis) -> Option<()> {
         // One that is over or idle is ended too: its lifetimes may be made longer again.
         let kept = SealedSession::open(&self.keys, &session.value, &session.origin)?;
         self.memory

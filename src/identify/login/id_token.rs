@@ -21,14 +21,14 @@ use crate::reason::{Class, Reason};
 const TOKEN_LIMIT_BYTES: usize = 64 * 1024;
 
 /// What the token must agree with.
-pub struct Expected<'a> {
+pub(crate) struct Expected<'a> {
     pub client_id: &'a str,
     pub nonce: &'a str,
     pub access_token: &'a str,
 }
 
 /// The claims of a token that holds.
-pub async fn judge(
+pub(crate) async fn judge(
     issuer: &Issuer,
     token: &str,
     expected: &Expected<'_>,

@@ -14,13 +14,13 @@ use crate::limits::FairQueue;
 use crate::lock::{Mutex, MutexGuard};
 
 /// Logins that ended within the last ten minutes.
-pub const SPENT_LIMIT_ENTRIES: usize = 50_000;
+pub(crate) const SPENT_LIMIT_ENTRIES: usize = 50_000;
 
 /// Sessions that were ended before their time. Some ten megabytes.
 const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 
 /// Shared by successive configurations.
-pub struct Memory {
+pub(crate) struct Memory {
     pub exchanges: FairQueue,
     pub spent: EndedIds,
     pub revoked: EndedIds,
@@ -40,7 +40,7 @@ impl Default for Memory {
 type IdDigest = [u8; 16];
 
 /// A bounded set of identifiers with the time at which each may be forgotten.
-pub struct EndedIds {
+pub(crate) struct EndedIds {
     limit_entries: usize,
     entries: Mutex<KeptIds>,
 }
@@ -54,7 +54,7 @@ struct KeptIds {
 }
 
 impl EndedIds {
-    pub fn new(limit_entries: usize) -> Self {
+    pub(crate) fn new(limit_entries: usize) -> Self {
         EndedIds {
             limit_entries,
             entries: Mutex::default(),
@@ -63,7 +63,7 @@ impl EndedIds {
 
     /// Adds `id` until the second `until`. Whether it is certain not to have been there before: the one question and
     /// answer, so that of two at once only one hears yes.
-    pub fn add(&self, id: &str, until: i64, now_seconds: i64) -> bool {
+    pub(crate) fn add(&self, id: &str, until: i64, now_seconds: i64) -> bool {
         let mut entries = self.locked();
         entries.forget(now_seconds);
         let mark = mark(id);
@@ -83,12 +83,12 @@ impl EndedIds {
     }
 
     /// Whether `id`, added until `until` if ever, has ended or may have.
-    pub fn contains(&self, id: &str, until: i64) -> bool {
+    pub(crate) fn contains(&self, id: &str, until: i64) -> bool {
         self.locked().has(&mark(id), until)
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         let entries = self.locked();
         assert_eq!(entries.until.len(), entries.order.len());
         entries.until.len()

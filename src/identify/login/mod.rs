@@ -22,8 +22,8 @@ pub(super) mod inside {
     pub(in crate::identify) use super::seal::{Keyring, Purpose};
 }
 
-pub use seal::key_bytes as session_key_bytes;
-pub use session::Session;
+pub(crate) use seal::key_bytes as session_key_bytes;
+pub(crate) use session::Session;
 pub use settings::{CliConfiguration, CliSettings, LoginSettings};
 
 use std::sync::Arc;
@@ -231,7 +231,7 @@ impl Login {
     }
 
     /// The `Set-Cookie` values that remove our cookies.
-    pub fn cleared() -> [SetCookie; 2] {
+    pub(crate) fn cleared() -> [SetCookie; 2] {
         [SESSION_COOKIE, LOGIN_COOKIE]
             .map(|name| SetCookie(Zeroizing::new(format!("{name}=; {}", attributes(0)))))
     }

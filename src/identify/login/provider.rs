@@ -73,7 +73,7 @@ type Document = ProviderMetadata<
 >;
 
 /// An OAuth client for one login: it knows where to send the browser and where to exchange the code.
-pub type CodeClient = CoreClient<
+pub(crate) type CodeClient = CoreClient<
     EndpointSet,
     EndpointNotSet,
     EndpointNotSet,
@@ -83,20 +83,20 @@ pub type CodeClient = CoreClient<
 >;
 
 /// A document that was read and holds.
-pub struct ProviderDocument {
+pub(crate) struct ProviderDocument {
     document: Document,
     token: TokenUrl,
     userinfo: Option<Uri>,
     /// Where logins are ended, if the provider offers that.
-    pub end_session: Option<String>,
+    pub(crate) end_session: Option<String>,
     /// Whether every answer of the authorization endpoint names its issuer.
-    pub names_itself: bool,
+    pub(crate) names_itself: bool,
     read_at_seconds: i64,
 }
 
 impl ProviderDocument {
     /// Checks a document's bytes for the issuer called `issuer`.
-    pub fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, Reason> {
+    pub(crate) fn parse(issuer: &str, bytes: &[u8], now: UnixMillis) -> Result<Self, Reason> {
         let fault = Reason::LoginProviderMetadata;
         let mut members = json::object(bytes).ok_or(fault)?;
         json::drop_nulls(&mut members);
@@ -141,7 +141,7 @@ impl ProviderDocument {
     }
 
     /// A client for one login that comes back to `redirect`.
-    pub fn client(
+    pub(crate) fn client(
         &self,
         client_id: &str,
         secret: Option<&Secret>,
@@ -181,13 +181,13 @@ impl ProviderDocument {
 }
 
 /// What the token endpoint gave; wiped when dropped.
-pub struct Tokens {
+pub(crate) struct Tokens {
     pub id_token: Zeroizing<String>,
     pub access_token: Zeroizing<String>,
 }
 
 /// The provider, asked over the network.
-pub struct Provider {
+pub(crate) struct Provider {
     client: OutboundClient,
     issuer: String,
     document: Uri,
@@ -197,7 +197,11 @@ pub struct Provider {
 }
 
 impl Provider {
-    pub fn new(issuer: &str, roots: Arc<RootCertStore>, egress: &Egress) -> Result<Self, String> {
+    pub(crate) fn new(
+        issuer: &str,
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+    ) -> Result<Self, String> {
         let refused = |_| format!("`{issuer}` is not a URL");
         let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
         let document = url
@@ -213,12 +217,12 @@ impl Provider {
     }
 
     /// The document as far as it is known, without asking.
-    pub fn remembered(&self) -> Option<Arc<ProviderDocument>> {
+    pub(crate) fn remembered(&self) -> Option<Arc<ProviderDocument>> {
         self.known.load_full()
     }
 
     /// The document: the one that is fresh, else one that is read now, else the last good one.
-    pub async fn known(&self, now: UnixMillis) -> Result<Arc<ProviderDocument>, Reason> {
+    pub(crate) async fn known(&self, now: UnixMillis) -> Result<Arc<ProviderDocument>, Reason> {
         if let Some(known) = self.remembered().filter(|known| known.is_fresh(now)) {
             return Ok(known);
         }
@@ -267,7 +271,7 @@ impl Provider {
     /// RFC 6749 section 4.1.3 with RFC 7636 section 4.5. The library makes the request and reads refusals; tokens are
     /// taken from the answer as it came, by our strict reader. What the library thinks of the ID token's claims does not
     /// count: it wants standard types of claims that are not needed here, which some providers do not keep to.
-    pub async fn exchange(
+    pub(crate) async fn exchange(
         &self,
         client: &CodeClient,
         code: &str,
@@ -320,7 +324,7 @@ impl Provider {
     }
 
     /// OpenID Connect Core section 5.3: what userinfo says, as JSON. Who it is about is the caller's to compare.
-    pub async fn userinfo(
+    pub(crate) async fn userinfo(
         &self,
         known: &ProviderDocument,
         access_token: &str,

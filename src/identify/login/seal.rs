@@ -25,10 +25,10 @@ const VERSION: u8 = 1;
 
 /// The longest sealed text that is looked at, and the longest whole `Set-Cookie` that is made, in bytes: what every
 /// browser keeps (RFC 6265 section 6.1).
-pub const COOKIE_LIMIT_BYTES: usize = 4096;
+pub(crate) const COOKIE_LIMIT_BYTES: usize = 4096;
 
 /// Keys, first the one that seals.
-pub struct Keyring {
+pub(crate) struct Keyring {
     keys: Vec<SealKey>,
 }
 
@@ -39,7 +39,7 @@ struct SealKey {
 
 /// What a text is sealed for.
 #[derive(Clone, Copy)]
-pub struct Purpose<'a> {
+pub(crate) struct Purpose<'a> {
     /// The cookie's name.
     pub name: &'a str,
     /// Scheme and authority that the browser uses.
@@ -61,7 +61,7 @@ impl Purpose<'_> {
 
 impl Keyring {
     /// Reads all keys, or says what is wrong with each, without a word of what it holds.
-    pub fn read(references: &[SecretRef]) -> Result<Self, Vec<String>> {
+    pub(crate) fn read(references: &[SecretRef]) -> Result<Self, Vec<String>> {
         let mut keys: Vec<SealKey> = Vec::with_capacity(references.len());
         let mut faults = Vec::new();
         for (index, reference) in references.iter().enumerate() {
@@ -90,7 +90,7 @@ impl Keyring {
     }
 
     /// Base64url of version, key id, nonce, ciphertext and tag. `None` if the machine gives no random bytes.
-    pub fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> Option<String> {
+    pub(crate) fn seal(&self, purpose: Purpose<'_>, plain: &[u8]) -> Option<String> {
         let first = self.keys.first()?;
         let mut sealed = plain.to_vec();
         let nonce = first
@@ -102,7 +102,7 @@ impl Keyring {
 
     /// What was sealed for the same purpose under one of the keys. `None` for everything else: the difference is
     /// told to no caller.
-    pub fn open(&self, purpose: Purpose<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
+    pub(crate) fn open(&self, purpose: Purpose<'_>, text: &str) -> Option<Zeroizing<Vec<u8>>> {
         if text.len() > COOKIE_LIMIT_BYTES {
             return None;
         }
@@ -143,7 +143,7 @@ impl SealKey {
 }
 
 /// The 32 bytes that a secret spells in hexadecimal, base64 or base64url, padded or not.
-pub fn key_bytes(secret: &Secret) -> Option<Zeroizing<Vec<u8>>> {
+pub(crate) fn key_bytes(secret: &Secret) -> Option<Zeroizing<Vec<u8>>> {
     let text = secret.expose();
     let read = if text.len() == 2 * KEY_BYTES {
         HEXLOWER_PERMISSIVE.decode(text).ok()?

@@ -47,7 +47,7 @@ pub struct Session {
 
 impl Session {
     /// Whether a form or header proves that this session's own page sent it. Constant time.
-    pub fn is_csrf(&self, given: &str) -> bool {
+    pub(crate) fn is_csrf(&self, given: &str) -> bool {
         verify_slices_are_equal(self.csrf.as_bytes(), given.as_bytes()).is_ok()
     }
 }
@@ -65,7 +65,7 @@ impl std::fmt::Debug for Session {
 
 /// How long sessions last.
 #[derive(Clone, Copy)]
-pub struct Lifetimes {
+pub(crate) struct Lifetimes {
     pub absolute: Duration,
     pub idle: Duration,
 }
@@ -78,7 +78,7 @@ impl Lifetimes {
 
 /// What is sealed. Names are short because a cookie is small.
 #[derive(Serialize, Deserialize)]
-pub struct SealedSession {
+pub(crate) struct SealedSession {
     /// The issuer's name in our configuration.
     #[serde(rename = "i")]
     issuer: String,
@@ -113,7 +113,7 @@ pub struct SealedSession {
 
 impl SealedSession {
     /// A new session of a person who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
-    pub fn begin(
+    pub(crate) fn begin(
         facts: &Facts,
         policy_claims: &[ClaimPath],
         stamp: &str,
@@ -153,7 +153,7 @@ impl SealedSession {
     }
 
     /// Opens a cookie's value. Whether it still counts is `judge`'s to say.
-    pub fn open(keys: &Keyring, value: &str, origin: &str) -> Option<Self> {
+    pub(crate) fn open(keys: &Keyring, value: &str, origin: &str) -> Option<Self> {
         let plain = keys.open(
             Purpose {
                 name: SESSION_COOKIE,
@@ -165,7 +165,7 @@ impl SealedSession {
     }
 
     /// The whole cookie; `SessionTooLarge` if no browser would keep it.
-    pub fn seal(
+    pub(crate) fn seal(
         &self,
         keys: &Keyring,
         origin: &str,
@@ -189,7 +189,7 @@ impl SealedSession {
     }
 
     /// Unix seconds: the absolute end.
-    pub fn ends(&self, lifetimes: Lifetimes) -> i64 {
+    pub(crate) fn ends(&self, lifetimes: Lifetimes) -> i64 {
         self.ends.min(
             self.begun
                 .saturating_add(Lifetimes::seconds(lifetimes.absolute)),
@@ -197,12 +197,12 @@ impl SealedSession {
     }
 
     /// Unix seconds: when it ends at the latest, under whatever settings.
-    pub fn latest_end(&self) -> i64 {
+    pub(crate) fn latest_end(&self) -> i64 {
         self.ends
     }
 
     /// Whether it counts at `now` under the present settings; revocation is asked elsewhere.
-    pub fn judge(
+    pub(crate) fn judge(
         &self,
         issuer: &str,
         stamp: &str,
@@ -224,7 +224,7 @@ impl SealedSession {
     }
 
     /// Facts and session of a cookie that counts.
-    pub fn into_parts(
+    pub(crate) fn into_parts(
         mut self,
         keys: &Keyring,
         origin: &str,

@@ -14,11 +14,11 @@ use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
 /// How long a person may take at the provider, in seconds.
-pub const LIFETIME_SECONDS: i64 = 600;
+pub(crate) const LIFETIME_SECONDS: i64 = 600;
 
 /// What is sealed.
 #[derive(Serialize, Deserialize)]
-pub struct Transaction {
+pub(crate) struct Transaction {
     pub state: String,
     pub nonce: String,
     /// PKCE's verifier (RFC 7636 section 4.1).
@@ -31,7 +31,7 @@ pub struct Transaction {
 }
 
 impl Transaction {
-    pub fn seal(&self, keys: &Keyring, origin: &str) -> Result<SetCookie, Reason> {
+    pub(crate) fn seal(&self, keys: &Keyring, origin: &str) -> Result<SetCookie, Reason> {
         let plain = Zeroizing::new(serde_json::to_vec(self).map_err(|_| Reason::LoginUnsealed)?);
         let sealed = keys
             .seal(
@@ -46,7 +46,7 @@ impl Transaction {
     }
 
     /// Opens what came back; whether it was spent is asked elsewhere.
-    pub fn open(
+    pub(crate) fn open(
         keys: &Keyring,
         value: Option<&str>,
         origin: &str,
@@ -76,12 +76,12 @@ impl Transaction {
     }
 
     /// Unix seconds.
-    pub fn ends(&self) -> i64 {
+    pub(crate) fn ends(&self) -> i64 {
         self.begun.saturating_add(LIFETIME_SECONDS)
     }
 
     /// Parsed again: settings may have become stricter.
-    pub fn return_path(&self) -> ReturnPath {
+    pub(crate) fn return_path(&self) -> ReturnPath {
         ReturnPath::parse(&self.return_to).unwrap_or_else(ReturnPath::home)
     }
 }

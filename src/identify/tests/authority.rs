@@ -21,23 +21,23 @@ use crate::apps::Glob;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-pub const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
+pub(crate) const WORKLOAD: &str = "spiffe://prod.acme.example/ns/checkout/sa/default";
 
-pub fn at(second: i64) -> OffsetDateTime {
+pub(crate) fn at(second: i64) -> OffsetDateTime {
     OffsetDateTime::from_unix_timestamp(second).unwrap()
 }
 
-pub fn present() -> UnixMillis {
+pub(crate) fn present() -> UnixMillis {
     UnixMillis(NOW * 1000)
 }
 
 /// An authority and what it hands out.
-pub struct Authority {
+pub(crate) struct Authority {
     pub issuer: CertifiedIssuer<'static, KeyPair>,
 }
 
 impl Authority {
-    pub fn new(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
+    pub(crate) fn new(name: &str, change: impl FnOnce(&mut CertificateParams)) -> Self {
         let mut params = CertificateParams::default();
         params.distinguished_name.push(DnType::CommonName, name);
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,7 +49,7 @@ impl Authority {
         }
     }
 
-    pub fn leaf(
+    pub(crate) fn leaf(
         &self,
         serial: u64,
         change: impl FnOnce(&mut CertificateParams),
@@ -69,7 +69,11 @@ impl Authority {
     }
 
     /// An authority beneath this one; what it is called is what it signs as.
-    pub fn beneath(&self, serial: u64, change: impl FnOnce(&mut CertificateParams)) -> Authority {
+    pub(crate) fn beneath(
+        &self,
+        serial: u64,
+        change: impl FnOnce(&mut CertificateParams),
+    ) -> Authority {
         let mut params = CertificateParams::default();
         params
             .distinguished_name
@@ -85,7 +89,7 @@ impl Authority {
     }
 
     /// An authority that this one and another have certified, and its certificate of the other.
-    pub fn beneath_both(&self, other: &Authority) -> (Authority, CertificateDer<'static>) {
+    pub(crate) fn beneath_both(&self, other: &Authority) -> (Authority, CertificateDer<'static>) {
         let shared = self.beneath(1, |_| ());
         let mut params = CertificateParams::default();
         params
@@ -102,12 +106,12 @@ impl Authority {
         (shared, twin)
     }
 
-    pub fn der(&self) -> CertificateDer<'static> {
+    pub(crate) fn der(&self) -> CertificateDer<'static> {
         let certificate: &rcgen::Certificate = self.issuer.as_ref();
         certificate.der().clone()
     }
 
-    pub fn workload(&self, serial: u64) -> Arc<ClientChain> {
+    pub(crate) fn workload(&self, serial: u64) -> Arc<ClientChain> {
         chain(
             self.leaf(serial, |params| {
                 params.subject_alt_names = vec![uri(WORKLOAD)]
@@ -116,7 +120,7 @@ impl Authority {
         )
     }
 
-    pub fn revoking(&self, serials: &[u64], next_update: i64) -> String {
+    pub(crate) fn revoking(&self, serials: &[u64], next_update: i64) -> String {
         let revoked = |serial: &u64| RevokedCertParams {
             serial_number: SerialNumber::from(*serial),
             revocation_time: at(NOW - 60),
@@ -134,7 +138,7 @@ impl Authority {
         params.signed_by(&self.issuer).unwrap().pem().unwrap()
     }
 
-    pub fn trust(&self, list: Option<String>) -> ClientTrust {
+    pub(crate) fn trust(&self, list: Option<String>) -> ClientTrust {
         let folder = Folder::new();
         let crl = list.map(|list| folder.write("list.pem", list));
         let ca = folder.write("ca.pem", self.issuer.pem());
@@ -143,7 +147,7 @@ impl Authority {
 }
 
 /// An authority of the configuration that may speak for the workload's trust domain and for every host.
-pub fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> ClientAuthority {
+pub(crate) fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> ClientAuthority {
     let (trust_domains, dns) = (
         vec!["prod.acme.example".to_owned()],
         vec![Glob::parse("**", '.').unwrap()],
@@ -159,29 +163,29 @@ pub fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> ClientAuthor
 }
 
 /// The same, alone at its listener.
-pub fn only(file: PathBuf, crl: Option<PathBuf>) -> ClientCertificates {
+pub(crate) fn only(file: PathBuf, crl: Option<PathBuf>) -> ClientCertificates {
     ClientCertificates {
         authorities: vec![settings("prod", file, crl)],
         required: false,
     }
 }
 
-pub fn uri(text: &str) -> SanType {
+pub(crate) fn uri(text: &str) -> SanType {
     SanType::URI(text.try_into().unwrap())
 }
 
-pub fn dns(text: &str) -> SanType {
+pub(crate) fn dns(text: &str) -> SanType {
     SanType::DnsName(text.try_into().unwrap())
 }
 
-pub fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
+pub(crate) fn chain(leaf: CertificateDer<'static>) -> Arc<ClientChain> {
     Arc::new(ClientChain {
         certificates: vec![leaf],
         listener: Arc::from("gateway"),
     })
 }
 
-pub fn said(
+pub(crate) fn said(
     verifier: &ClientVerifier,
     chain: &Arc<ClientChain>,
     now: UnixMillis,

@@ -20,7 +20,7 @@ pub(super) struct Hits<'a> {
 }
 
 impl<'a> Hits<'a> {
-    pub fn new(text: &'a [u8]) -> Hits<'a> {
+    pub(crate) fn new(text: &'a [u8]) -> Hits<'a> {
         Hits {
             plain: HitPlaces::new(&PREFIX, text),
             escaped: HitPlaces::new(&ESCAPE, text),
@@ -28,7 +28,7 @@ impl<'a> Hits<'a> {
     }
 
     /// Whether there is one in this range. Ranges must be asked in the order of their starts.
-    pub fn any_in(&mut self, range: Range<usize>) -> bool {
+    pub(crate) fn any_in(&mut self, range: Range<usize>) -> bool {
         self.plain.any_in(&range) | self.escaped.any_in(&range)
     }
 }

@@ -29,7 +29,7 @@ pub(in crate::otlp) struct JsonText {
 
 impl JsonText {
     /// What the string says, halves of pairs replaced; `text` is where it lies.
-    pub fn said<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
+    pub(crate) fn said<'a>(&self, text: &'a [u8]) -> Cow<'a, str> {
         if self.escaped {
             #[cfg(test)]
             crate::otlp::wanted::work::add(crate::otlp::wanted::work::UNESCAPE);
@@ -83,7 +83,7 @@ pub(in crate::otlp) struct Cursor<'a> {
 
 impl<'a> Cursor<'a> {
     /// At the start of a whole text.
-    pub fn new(text: &'a [u8]) -> Result<Cursor<'a>, Malformed> {
+    pub(crate) fn new(text: &'a [u8]) -> Result<Cursor<'a>, Malformed> {
         match std::str::from_utf8(text) {
             Ok(_) => Ok(Cursor {
                 text,
@@ -98,24 +98,24 @@ impl<'a> Cursor<'a> {
     }
 
     /// Somewhere in a text that has been read before.
-    pub fn again(text: &'a [u8], at: usize) -> Cursor<'a> {
+    pub(crate) fn again(text: &'a [u8], at: usize) -> Cursor<'a> {
         Cursor { text, at, depth: 0 }
     }
 
     /// The same text elsewhere, to look ahead.
-    pub fn from(&self, at: usize) -> Cursor<'a> {
+    pub(crate) fn from(&self, at: usize) -> Cursor<'a> {
         Cursor { at, ..*self }
     }
 
-    pub fn text(&self) -> &'a [u8] {
+    pub(crate) fn text(&self) -> &'a [u8] {
         self.text
     }
 
-    pub fn at(&self) -> usize {
+    pub(crate) fn at(&self) -> usize {
         self.at
     }
 
-    pub fn fault(&self, what: &'static str) -> Malformed {
+    pub(crate) fn fault(&self, what: &'static str) -> Malformed {
         Malformed {
             offset: self.at,
             what,
@@ -124,7 +124,7 @@ impl<'a> Cursor<'a> {
 
     /// The first byte of the next token.
     #[inline]
-    pub fn peek(&mut self) -> Option<u8> {
+    pub(crate) fn peek(&mut self) -> Option<u8> {
         while let Some(b' ' | b'\n' | b'\r' | b'\t') = self.text.get(self.at) {
             self.at += 1;
         }
@@ -140,7 +140,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Enters an object (`{`) or an array (`[`); `what` says what is malformed if something else is here.
-    pub fn open(&mut self, bracket: u8, what: &'static str) -> Result<(), Malformed> {
+    pub(crate) fn open(&mut self, bracket: u8, what: &'static str) -> Result<(), Malformed> {
         if !self.take(bracket) {
             return Err(self.fault(what));
         }
@@ -159,7 +159,7 @@ impl<'a> Cursor<'a> {
     /// Goes to the next member or element, or out of what ends with `close`. `first` is true before the
     /// first one.
     #[inline]
-    pub fn next(&mut self, first: &mut bool, close: u8) -> Result<bool, Malformed> {
+    pub(crate) fn next(&mut self, first: &mut bool, close: u8) -> Result<bool, Malformed> {
         if std::mem::take(first) {
             if self.take(close) {
                 self.depth = self.depth.saturating_sub(1);
@@ -177,7 +177,7 @@ impl<'a> Cursor<'a> {
 
     /// The name of a member, and the colon.
     #[inline]
-    pub fn name(&mut self) -> Result<JsonText, Malformed> {
+    pub(crate) fn name(&mut self) -> Result<JsonText, Malformed> {
         let name = self.string("not a member name")?;
         if !self.take(b':') {
             return Err(self.fault("a member name without a colon"));
@@ -187,7 +187,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a `null`, if one is here.
-    pub fn null(&mut self) -> Result<bool, Malformed> {
+    pub(crate) fn null(&mut self) -> Result<bool, Malformed> {
         let there = self.peek() == Some(b'n');
         if there {
             self.literal(b"null")?;
@@ -195,7 +195,7 @@ impl<'a> Cursor<'a> {
         Ok(there)
     }
 
-    pub fn string(&mut self, what: &'static str) -> Result<JsonText, Malformed> {
+    pub(crate) fn string(&mut self, what: &'static str) -> Result<JsonText, Malformed> {
         if !self.take(b'"') {
             return Err(self.fault(what));
         }
@@ -312,7 +312,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over one value, whatever it is.
-    pub fn skip(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
         let outside = self.depth;
         let mut open = Brackets::default();
         loop {
@@ -350,7 +350,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Only blanks are left.
-    pub fn end(&mut self) -> Result<(), Malformed> {
+    pub(crate) fn end(&mut self) -> Result<(), Malformed> {
         if self.peek().is_some() {
             Err(self.fault("something behind the end"))
         } else {

@@ -13,7 +13,7 @@ use crate::otlp::stamp::Stamp;
 
 impl Plan {
     /// See [`crate::otlp::Export::write`].
-    pub fn write(&self, body: &Bytes, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {
+    pub(crate) fn write(&self, body: &Bytes, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {
         let mut pieces = Pieces::new(body);
         let (Some(first), Some(last)) = (self.places.first(), self.places.last()) else {
             pieces.keep(0..body.len());
@@ -158,7 +158,7 @@ pub(super) struct Removal {
 
 impl Removal {
     /// The next element.
-    pub fn element(&mut self, element: Span, gone: bool, cuts: &mut Vec<Span>) {
+    pub(crate) fn element(&mut self, element: Span, gone: bool, cuts: &mut Vec<Span>) {
         match (gone, self.kept) {
             (true, true) => match cuts.last_mut() {
                 Some(last) if last.end == self.end => last.end = element.end,
@@ -180,7 +180,7 @@ impl Removal {
     }
 
     /// The end of the array.
-    pub fn end(self, cuts: &mut Vec<Span>) {
+    pub(crate) fn end(self, cuts: &mut Vec<Span>) {
         cuts.extend(self.leading.map(|start| Span {
             start,
             end: self.end,

@@ -20,7 +20,7 @@ pub(super) enum FieldStep {
 }
 
 impl Level {
-    pub fn step(&self, number: u32) -> Option<FieldStep> {
+    pub(crate) fn step(&self, number: u32) -> Option<FieldStep> {
         self.0
             .iter()
             .find(|(own, _)| *own == number)

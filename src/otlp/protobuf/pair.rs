@@ -31,7 +31,7 @@ pub(super) struct Pair<'a> {
 
 impl<'a> Pair<'a> {
     #[inline(always)]
-    pub fn read(field: &Field<'a>) -> Result<Pair<'a>, Malformed> {
+    pub(crate) fn read(field: &Field<'a>) -> Result<Pair<'a>, Malformed> {
         let mut cursor = field.message()?;
         let mut pair = Pair {
             key: &[],
@@ -64,12 +64,12 @@ impl<'a> Pair<'a> {
     }
 
     /// The only key, if there are not several.
-    pub fn only_key(&self) -> Option<&'a [u8]> {
+    pub(crate) fn only_key(&self) -> Option<&'a [u8]> {
         (!self.several_keys).then_some(self.key)
     }
 
     /// Whether some key of this pair is chosen.
-    pub fn any_key(&self, chosen: impl Fn(&[u8]) -> bool) -> bool {
+    pub(crate) fn any_key(&self, chosen: impl Fn(&[u8]) -> bool) -> bool {
         if self.several_keys {
             self.keys().any(|key| chosen(key.content))
         } else {
@@ -78,13 +78,13 @@ impl<'a> Pair<'a> {
     }
 
     /// All keys.
-    pub fn keys(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
+    pub(crate) fn keys(&self) -> impl Iterator<Item = Field<'a>> + use<'a> {
         let mut fields = self.fields;
         std::iter::from_fn(move || fields.known_field()).filter(|field| field.number == KEY)
     }
 
     /// What the value is, judged by the fields of its `AnyValue`.
-    pub fn said(&self) -> Result<AttributeSaid, Malformed> {
+    pub(crate) fn said(&self) -> Result<AttributeSaid, Malformed> {
         if self.several_keys || self.several_values || self.key_index {
             return Ok(AttributeSaid::Ambiguous);
         }

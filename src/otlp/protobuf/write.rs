@@ -40,14 +40,14 @@ enum EditKind {
 }
 
 impl Edit {
-    pub fn remove(range: Range<usize>) -> Edit {
+    pub(crate) fn remove(range: Range<usize>) -> Edit {
         Edit {
             at: range.start as u32,
             length: range.len() as u32,
         }
     }
 
-    pub fn resize(at: usize, length: usize) -> Edit {
+    pub(crate) fn resize(at: usize, length: usize) -> Edit {
         Edit {
             at: at as u32,
             length: length as u32 | RESIZE,
@@ -78,7 +78,7 @@ impl Edit {
 
 impl Plan {
     /// See [`crate::otlp::Export::write`].
-    pub fn write(&self, body: &Bytes, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {
+    pub(crate) fn write(&self, body: &Bytes, chosen: &[(usize, &Stamp)]) -> Vec<Bytes> {
         let mut writer = Writer {
             body,
             pieces: Pieces::new(body),

@@ -11,13 +11,13 @@ use crate::limits::Reservation;
 
 /// How a body in Snappy's framing format begins (the format's section 4.1). No block does: it would hold a copy from
 /// before its own beginning.
-pub const FRAMES: &[u8] = b"\xff\x06\x00\x00sNaPpY";
+pub(crate) const FRAMES: &[u8] = b"\xff\x06\x00\x00sNaPpY";
 
 /// No block of Snappy becomes this many times what it is.
 const HIGHEST_RATIO: usize = 32;
 
 /// One block of Snappy. It says its length first, which is held to the limits before there is room for it.
-pub fn block(
+pub(crate) fn block(
     body: &[u8],
     limit_bytes: u64,
     reservation: &mut Reservation,

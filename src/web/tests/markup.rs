@@ -5,13 +5,13 @@
 
 /// An opening tag.
 #[derive(Debug)]
-pub struct Tag {
+pub(crate) struct Tag {
     pub name: String,
     pub attributes: Vec<(String, String)>,
 }
 
 impl Tag {
-    pub fn get(&self, name: &str) -> Option<&str> {
+    pub(crate) fn get(&self, name: &str) -> Option<&str> {
         self.attributes
             .iter()
             .find(|(known, _)| known == name)
@@ -22,7 +22,7 @@ impl Tag {
 const VOID: &[&str] = &["meta", "link", "input", "img"];
 
 /// All opening tags, once everything closes as it should.
-pub fn tags(html: &str) -> Result<Vec<Tag>, String> {
+pub(crate) fn tags(html: &str) -> Result<Vec<Tag>, String> {
     let mut rest = html.strip_prefix("<!DOCTYPE html>").ok_or("no doctype")?;
     let mut found = Vec::new();
     let mut open: Vec<String> = Vec::new();
@@ -103,7 +103,7 @@ fn read(inside: &str) -> Result<Tag, String> {
 }
 
 /// What every page keeps to, whatever it shows; the first breach in words.
-pub fn check(html: &str) -> Result<Vec<Tag>, String> {
+pub(crate) fn check(html: &str) -> Result<Vec<Tag>, String> {
     let tags = tags(html)?;
     let number = |name: &str| tags.iter().filter(|tag| tag.name == name).count();
     for (name, wanted) in [

@@ -6,7 +6,7 @@ use crate::view::*;
 
 const NOW: &str = "2026-11-22T23:14:05Z";
 
-pub fn frame() -> Frame {
+pub(crate) fn frame() -> Frame {
     Frame {
         organization: "acme".into(),
         visitor: Some(Visitor {
@@ -24,7 +24,7 @@ pub fn frame() -> Frame {
     }
 }
 
-pub fn stranger() -> Frame {
+pub(crate) fn stranger() -> Frame {
     Frame {
         visitor: None,
         ..frame()
@@ -81,7 +81,7 @@ fn row(
     }
 }
 
-pub fn tree() -> TreeView {
+pub(crate) fn tree() -> TreeView {
     TreeView {
         filter: None,
         rows: vec![
@@ -155,7 +155,7 @@ pub fn tree() -> TreeView {
     }
 }
 
-pub fn filtered(fits: bool) -> TreeView {
+pub(crate) fn filtered(fits: bool) -> TreeView {
     let mut rows = tree().rows;
     rows.retain(|row| fits && ["/", "shop", "shop/checkout"].contains(&row.app.as_str()));
     TreeView {
@@ -225,7 +225,7 @@ fn snippet(title: &str, text: &str) -> Snippet {
     }
 }
 
-pub fn app() -> AppView {
+pub(crate) fn app() -> AppView {
     AppView {
         app: "shop/checkout".into(),
         name: "checkout".into(),
@@ -307,7 +307,7 @@ pub fn app() -> AppView {
 }
 
 /// An app of which its visitor may see little.
-pub fn bare_app() -> AppView {
+pub(crate) fn bare_app() -> AppView {
     AppView {
         app: "shop/payments/ledger".into(),
         name: "ledger".into(),
@@ -323,7 +323,7 @@ pub fn bare_app() -> AppView {
     }
 }
 
-pub fn decision(allowed: bool) -> DecisionRow {
+pub(crate) fn decision(allowed: bool) -> DecisionRow {
     DecisionRow {
         time: "2026-11-22T23:13:48.204Z".into(),
         request_id: "01khxq6w1tn3sample".into(),
@@ -359,7 +359,7 @@ fn stage(room: &str, outcome: &str, details: &[(&str, &str)]) -> Stage {
     }
 }
 
-pub fn explained(allowed: bool) -> ExplainView {
+pub(crate) fn explained(allowed: bool) -> ExplainView {
     let accept = stage(
         "accept",
         "ok",
@@ -412,7 +412,7 @@ pub fn explained(allowed: bool) -> ExplainView {
     }
 }
 
-pub fn mistaken() -> ExplainView {
+pub(crate) fn mistaken() -> ExplainView {
     ExplainView {
         method: "GET".into(),
         path: "/v1//traces".into(),
@@ -423,7 +423,7 @@ pub fn mistaken() -> ExplainView {
     }
 }
 
-pub fn decisions() -> DecisionsView {
+pub(crate) fn decisions() -> DecisionsView {
     let export = DecisionRow {
         subject: "spiffe://prod.acme.example/ns/checkout/sa/api".into(),
         issuer: "prod.acme.example".into(),
@@ -455,7 +455,7 @@ pub fn decisions() -> DecisionsView {
     }
 }
 
-pub fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView {
+pub(crate) fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView {
     FaultView {
         status,
         words: words.into(),
@@ -465,7 +465,7 @@ pub fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView {
 }
 
 /// Every page, by the name of its golden file.
-pub fn all() -> Vec<(&'static str, Frame, Page)> {
+pub(crate) fn all() -> Vec<(&'static str, Frame, Page)> {
     let logs_in = Some("Try again in a minute. Whoever is logged in already stays so.");
     let empty = DecisionsView {
         rows: Vec::new(),

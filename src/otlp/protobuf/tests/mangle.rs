@@ -10,7 +10,7 @@ use crate::otlp::Signal;
 
 /// Messages whose fields are mangled too, when they lie in a field of another.
 #[derive(Clone, Copy, PartialEq)]
-pub enum Level {
+pub(crate) enum Level {
     Request,
     Group,
     Resource,
@@ -22,7 +22,7 @@ pub enum Level {
 }
 
 /// A source of choices.
-pub struct Dice(pub u64);
+pub(crate) struct Dice(pub u64);
 
 impl Dice {
     fn roll(&mut self, sides: u64) -> u64 {
@@ -34,15 +34,15 @@ impl Dice {
 }
 
 /// What has been mangled, and what was strewn in.
-pub struct Mangler {
+pub(crate) struct Mangler {
     pub dice: Dice,
     pub signal: Signal,
     /// The unknown fields that must survive any rewriting.
-    pub strewn: Vec<Vec<u8>>,
+    pub(crate) strewn: Vec<Vec<u8>>,
 }
 
 impl Mangler {
-    pub fn mangle(&mut self, level: Level, message: &[u8]) -> Vec<u8> {
+    pub(crate) fn mangle(&mut self, level: Level, message: &[u8]) -> Vec<u8> {
         let mut fields: Vec<Vec<u8>> = split(message)
             .into_iter()
             .map(|field| self.field(level, field))

@@ -23,7 +23,7 @@ use proptest::prelude::*;
 
 use super::request::Request;
 
-pub const NAMES: &[&str] = &[
+pub(crate) const NAMES: &[&str] = &[
     "service.name",
     "k8s.namespace.name",
     "lightkeeper.app",
@@ -77,7 +77,7 @@ fn attributes() -> impl Strategy<Value = Vec<KeyValue>> {
     ]
 }
 
-pub fn resource() -> impl Strategy<Value = Resource> {
+pub(crate) fn resource() -> impl Strategy<Value = Resource> {
     (attributes(), 0..2u32, 0..2usize).prop_map(|(attributes, dropped, entities)| {
         let entity = EntityRef {
             r#type: "lightkeeper.".to_owned(),
@@ -274,6 +274,6 @@ fn logs() -> impl Strategy<Value = Request> {
         .prop_map(|resource_logs| Request::Logs(ExportLogsServiceRequest { resource_logs }))
 }
 
-pub fn request() -> impl Strategy<Value = Request> {
+pub(crate) fn request() -> impl Strategy<Value = Request> {
     prop_oneof![traces(), metrics(), logs()]
 }

@@ -15,7 +15,7 @@ use prost::{DecodeError, Message as _};
 use crate::otlp::{Found, RESERVED, Signal};
 
 #[derive(Clone, Debug, PartialEq)]
-pub enum Request {
+pub(crate) enum Request {
     Traces(ExportTraceServiceRequest),
     Metrics(ExportMetricsServiceRequest),
     Logs(ExportLogsServiceRequest),
@@ -42,7 +42,7 @@ macro_rules! groups {
 }
 
 impl Request {
-    pub fn decode(signal: Signal, bytes: &[u8]) -> Result<Request, DecodeError> {
+    pub(crate) fn decode(signal: Signal, bytes: &[u8]) -> Result<Request, DecodeError> {
         Ok(match signal {
             Signal::Traces => Request::Traces(ExportTraceServiceRequest::decode(bytes)?),
             Signal::Metrics => Request::Metrics(ExportMetricsServiceRequest::decode(bytes)?),
@@ -50,7 +50,7 @@ impl Request {
         })
     }
 
-    pub fn encode(&self) -> Vec<u8> {
+    pub(crate) fn encode(&self) -> Vec<u8> {
         match self {
             Request::Traces(request) => request.encode_to_vec(),
             Request::Metrics(request) => request.encode_to_vec(),
@@ -58,7 +58,7 @@ impl Request {
         }
     }
 
-    pub fn signal(&self) -> Signal {
+    pub(crate) fn signal(&self) -> Signal {
         match self {
             Request::Traces(_) => Signal::Traces,
             Request::Metrics(_) => Signal::Metrics,
@@ -67,7 +67,7 @@ impl Request {
     }
 
     /// Items of each group.
-    pub fn items(&self) -> Vec<u64> {
+    pub(crate) fn items(&self) -> Vec<u64> {
         let count = match self {
             Request::Traces(request) => {
                 request.resource_spans.iter().map(spans).collect::<Vec<_>>()
@@ -78,12 +78,12 @@ impl Request {
         count.into_iter().map(|count| count as u64).collect()
     }
 
-    pub fn resources(&mut self) -> Vec<&mut Option<Resource>> {
+    pub(crate) fn resources(&mut self) -> Vec<&mut Option<Resource>> {
         groups!(self, groups => groups.iter_mut().map(|group| &mut group.resource).collect())
     }
 
     /// Takes the reserved attributes away, and says how many they were.
-    pub fn strip(&mut self) -> u64 {
+    pub(crate) fn strip(&mut self) -> u64 {
         let mut removed = 0;
         self.each_attributes(&mut |attributes| {
             let before = attributes.len();
@@ -94,7 +94,7 @@ impl Request {
     }
 
     /// The chosen groups with their stamps, of a request that has been stripped.
-    pub fn select(&self, chosen: &[(usize, &[(&str, &str)])]) -> Request {
+    pub(crate) fn select(&self, chosen: &[(usize, &[(&str, &str)])]) -> Request {
         let mut selected = self.clone();
         groups!(&mut selected, groups => {
             *groups = chosen.iter().map(|(group, _)| groups[*group].clone()).collect();
@@ -110,7 +110,7 @@ impl Request {
     }
 
     /// What the resource of this group says, by the rules of reading.
-    pub fn attribute(&mut self, group: usize, name: &str) -> Found<'static> {
+    pub(crate) fn attribute(&mut self, group: usize, name: &str) -> Found<'static> {
         let resources = self.resources();
         let attributes = resources[group]
             .iter()
@@ -182,7 +182,7 @@ impl Request {
     }
 }
 
-pub fn text(name: &str, value: &str) -> KeyValue {
+pub(crate) fn text(name: &str, value: &str) -> KeyValue {
     let value = AnyValue {
         value: Some(any_value::Value::StringValue(value.to_owned())),
     };
