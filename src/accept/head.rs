@@ -30,6 +30,9 @@ pub struct HeadLimits {
 /// The longest path with its query; no operation's comes near it, and the parser of URIs ends at 64 KiB.
 const TARGET_LIMIT_BYTES: usize = 32 * 1024;
 
+/// The longest name of a field that the crate `http` takes.
+const NAME_LIMIT_BYTES: usize = 65_535;
+
 /// Lines of a usual head: its map grows once.
 const USUAL_LINES: usize = 16;
 
@@ -37,12 +40,13 @@ const USUAL_LINES: usize = 16;
 /// before, so that a dripping head costs linear time.
 pub(crate) fn find_end(buffer: &[u8], searched: usize) -> Option<usize> {
     let start = searched.saturating_sub(3);
-    // A bare LF pair would end the head for a lenient parser: it is handed over, too, to be refused.
+    // A bare LF before the empty line, or as its end, would end the head for a lenient parser: it is handed over, too, to be
+    // refused.
     memchr::memchr_iter(b'\n', buffer.get(start..)?).find_map(|at| {
         let end = start + at + 1;
         match buffer.get(end..)? {
             [b'\n', ..] => Some(end + 1),
-            [b'\r', b'\n', ..] if buffer.get(..end)?.ends_with(b"\r\n") => Some(end + 2),
+            [b'\r', b'\n', ..] => Some(end + 2),
             _ => None,
         }
     })
@@ -209,7 +213,10 @@ fn is_target_byte(byte: u8) -> bool {
 fn header_line(line: &[u8]) -> Result<(&[u8], &[u8]), Fault> {
     // A line that begins with a blank is obs-fold (RFC 9112 section 5.2).
     let (name, value) = split_once(line, b':').ok_or(Fault::HeaderLine)?;
-    if name.is_empty() || !name.iter().all(|byte| super::is_header_name_byte(*byte)) {
+    if name.is_empty()
+        || name.len() > NAME_LIMIT_BYTES
+        || !name.iter().all(|byte| super::is_header_name_byte(*byte))
+    {
         return Err(Fault::HeaderLine);
     }
     if !super::is_header_value(value) {
@@ -455,6 +462,24 @@ mod tests {
         }
     }
 
+    /// Scenario: a name at and above the longest one. Guarantees: what is judged to be good is taken apart.
+    #[test]
+    fn names_have_an_end() {
+        let limits = HeadLimits {
+            bytes: 1 << 20,
+            lines: 20,
+        };
+        for (length, expected) in [
+            (NAME_LIMIT_BYTES, Ok(Framing::None)),
+            (NAME_LIMIT_BYTES + 1, Err(Fault::HeaderLine)),
+        ] {
+            let name = "n".repeat(length);
+            let head = Bytes::from(format!("GET / HTTP/1.1\r\nHost: a\r\n{name}: y\r\n\r\n"));
+            assert_eq!(inspect(&head, limits), expected, "{length}");
+            assert_eq!(parts(&head).is_some(), expected.is_ok(), "{length}");
+        }
+    }
+
     /// Scenario: judged heads. Guarantees: names, values and target come out as they stand in the bytes, in their order.
     #[test]
     fn judged_heads_are_taken_apart() {
@@ -587,6 +612,7 @@ mod tests {
         }
         assert_eq!(find_end(b"GET / HTTP/1.1\r\nHost: a\r\n", 0), None);
         assert_eq!(find_end(b"GET / HTTP/1.1\nHost: a\n\n", 0), Some(24));
+        assert_eq!(find_end(b"GET / HTTP/1.1\nHost: a\n\r\n", 0), Some(25));
     }
 
     proptest::proptest! {

@@ -67,8 +67,10 @@ pub(super) async fn serve(connection: Arc<Mutex<Http1Connection>>, app: &impl Ht
     let arrival = Arrival::new(shared, Some(Body(connection.clone())));
     loop {
         let head = poll_fn(|cx| connection.lock().poll_head(cx)).await;
-        let Ok(Some(head)) = head else {
-            return;
+        let head = match head {
+            Ok(Some(head)) => head,
+            Ok(None) => break,
+            Err(_) => return,
         };
         let mut call = Http1Call {
             keep_alive: !asks_to_close(&head),
@@ -273,6 +275,8 @@ pub(super) struct Http1Connection {
     timer: Option<Pin<Box<Sleep>>>,
     /// Runs once our side has been closed.
     linger: Option<Pin<Box<Sleep>>>,
+    /// The client sent what no request takes.
+    unread: bool,
     deadline: Instant,
     ended: bool,
     /// The second since 1970 that `date` tells.
@@ -298,6 +302,7 @@ impl Http1Connection {
             interim: b"",
             timer: None,
             linger: None,
+            unread: false,
             deadline: Instant::now() + pace.header_timeout,
             ended: false,
             date_second: i64::MIN,
@@ -356,7 +361,7 @@ impl Http1Connection {
             if self.ahead.len() > self.pace.head.bytes {
                 return Poll::Ready(Ok(self.refuse_head(Fault::HeadTooLarge)));
             }
-            if self.ended || (self.ahead.is_empty() && self.connection.is_closing()) {
+            if self.ended {
                 return Poll::Ready(Ok(None));
             }
             // On the stack, so that a connection that waits holds no buffer.
@@ -375,6 +380,10 @@ impl Http1Connection {
                 continue;
             }
             self.connection.sleep_with(cx.waker());
+            // What had come before the end was asked for is answered.
+            if self.ahead.is_empty() && self.connection.is_closing() {
+                return Poll::Ready(Ok(None));
+            }
             ready!(self.poll_deadline(cx));
             if self.ahead.is_empty() {
                 return Poll::Ready(Ok(None));
@@ -555,8 +564,8 @@ impl Http1Connection {
         self.io.poll_flush(cx)
     }
 
-    /// Closes our side, then reads what the client is still sending for a moment, so that a refusal
-    /// written before the body was read is not destroyed by a reset.
+    /// Closes our side, then reads what the client has sent, and for a moment what it is still sending: a connection that is
+    /// closed with unread bytes is reset, which destroys the answer on its way (RFC 9112 section 9.6).
     fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let linger = self
             .linger
@@ -566,13 +575,20 @@ impl Http1Connection {
             return Poll::Ready(Ok(()));
         }
         ready!(self.io.poll_shutdown(cx))?;
-        let unread =
+        self.unread |=
             !matches!(self.mode, Mode::Answer | Mode::Head { .. }) || !self.ahead.is_empty();
-        while unread && !self.ended {
+        while !self.ended {
             let mut space = [std::mem::MaybeUninit::uninit(); 16 * 1024];
             let mut sink = ReadBuf::uninit(&mut space);
-            self.ended =
-                ready!(self.io.poll_read(cx, &mut sink)).is_err() || sink.filled().is_empty();
+            match self.io.poll_read(cx, &mut sink) {
+                Poll::Ready(read) => {
+                    self.ended = read.is_err() || sink.filled().is_empty();
+                    // Bytes behind the last request are there: more may come.
+                    self.unread |= !self.ended;
+                }
+                Poll::Pending if self.unread => return Poll::Pending,
+                Poll::Pending => break,
+            }
         }
         Poll::Ready(Ok(()))
     }
