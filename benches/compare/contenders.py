@@ -1,12 +1,16 @@
-"""How each contender of the comparison is set up: Envoy's configuration, the gateway's, the Collector's.
+"""How each contender of the comparison is set up: the configuration of each, and the command that starts it.
 
-The job is the same for Envoy and the gateway: verify an RS256 token (issuer, audience, times) against a local
+The job is the same for nginx, Envoy and the gateway: verify an RS256 token (issuer, audience, times) against a local
 key set, with a cache of verified tokens; let one group do three things; take the caller's credential off, put
 ours on. The gateway also stamps the resources of exports and splits them over projects; the Collector does
-that and no more: it verifies nobody.
+that and no more: it verifies nobody. HAProxy, as the bare Pingora, forwards what it is given.
 """
 
+import base64
 import json
+import os
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -154,6 +158,138 @@ def envoy(binary, directory, port, upstream):
     file = Path(directory) / "envoy.json"
     file.write_text(json.dumps(document))
     return [binary, "-c", file, "--concurrency", "1", "--log-level", "error", "--disable-hot-restart"]
+
+
+# How many connections nginx and HAProxy prepare for; both keep a table of that length from the start.
+CONNECTIONS = 4096
+NGINX_MODULES = Path("/usr/lib/nginx/modules")
+
+
+def installed(name, packages):
+    """Path and version of a program of the distribution."""
+    binary = shutil.which(name) or shutil.which(name, path="/usr/sbin:/usr/local/sbin")
+    if binary is None:
+        raise RuntimeError(f"{name} is not here (Debian: sudo apt-get install {packages})")
+    told = subprocess.run([binary, "-v"], capture_output=True, text=True, timeout=10)
+    version = re.search(r"\d+\.\d+\.\d+", told.stdout + told.stderr)
+    return binary, version.group() if version else "of unknown version"
+
+
+def nginx_binary():
+    """Path and version of nginx, with the modules that its configuration loads."""
+    packages = "nginx-light libnginx-mod-http-lua lua-cjson"
+    binary, version = installed("nginx", packages)
+    absent = [name for name in ("ndk_http_module.so", "ngx_http_lua_module.so") if not (NGINX_MODULES / name).exists()]
+    if absent:
+        raise RuntimeError(f"nginx has no {' and no '.join(absent)} (Debian: sudo apt-get install {packages})")
+    return binary, version
+
+
+def public_key_pem(jwk):
+    """The key of a JWK as a SubjectPublicKeyInfo (RFC 5280, section 4.1), which libcrypto reads."""
+
+    def tagged(tag, content):
+        length = len(content).to_bytes((len(content).bit_length() + 7) // 8 or 1, "big")
+        head = length if len(content) < 128 else bytes([0x80 | len(length)]) + length
+        return bytes([tag]) + head + content
+
+    def integer(text):
+        value = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+        return tagged(0x02, (b"\0" if value[0] & 0x80 else b"") + value)
+
+    rsa_encryption = tagged(0x06, bytes.fromhex("2a864886f70d010101")) + tagged(0x05, b"")  # 1.2.840.113549.1.1.1, NULL
+    key = tagged(0x30, integer(jwk["n"]) + integer(jwk["e"]))
+    der = tagged(0x30, tagged(0x30, rsa_encryption) + tagged(0x03, b"\0" + key))
+    text = base64.b64encode(der).decode()
+    lines = [text[at : at + 64] for at in range(0, len(text), 64)]
+    return "\n".join(["-----BEGIN PUBLIC KEY-----", *lines, "-----END PUBLIC KEY-----", ""])
+
+
+def nginx(binary, directory, port, grpc_port, upstream):
+    """Writes nginx's configuration and returns its command: one worker, the token's check in Lua with a cache.
+
+    A plaintext port of this nginx speaks HTTP/1.1 or HTTP/2, never both, so there are two.
+    """
+    prefix = Path(directory) / "nginx"
+    prefix.mkdir()
+    (jwk,) = json.loads((Path(directory) / "jwks.json").read_text())["keys"]
+    wanted = {"issuer": ISSUER, "audience": AUDIENCE, "group": GROUP, "kid": jwk["kid"], "pem": public_key_pem(jwk)}
+    # A JSON text of ASCII without escaped slashes is a Lua literal as well.
+    settings = ", ".join(f"{name} = {json.dumps(value)}" for name, value in wanted.items())
+    temporary = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
+    def location(match, kind, passed):
+        module = passed.split("_")[0]
+        header = credential_header(kind)
+        put = {"authorization": "", header: credential(kind)} | ({} if kind == "grpc" else {"connection": ""})
+        headers = "".join(f'{module}_set_header {name} "{value}"; ' for name, value in put.items())
+        return f"location {match} {{ {headers}{passed}; }}"
+
+    common = f"""
+    {location("= /v1/traces", "http", "proxy_pass http://backend_h1")}
+    {location("/public/v0.2/acme/projects/team-5/", "get", "proxy_pass http://backend_h1")}
+    {location("/opentelemetry.proto.collector.", "grpc", "grpc_pass grpc://backend_h2")}
+    location / {{ return 403; }}
+"""
+    text = f"""
+load_module {NGINX_MODULES}/ndk_http_module.so;
+load_module {NGINX_MODULES}/ngx_http_lua_module.so;
+{"user root;" if os.geteuid() == 0 else ""}
+daemon off;
+worker_processes 1;
+pid {prefix}/nginx.pid;
+error_log stderr warn;
+events {{ worker_connections {CONNECTIONS}; }}
+http {{
+  {" ".join(f"{name}_temp_path {prefix}/{name};" for name in temporary)}
+  access_log off;
+  lua_package_path "{Path(__file__).resolve().parent}/?.lua;;";
+  lua_shared_dict verified 8m;
+  init_by_lua_block {{ identity = require("identity"); identity.init({{ {settings} }}) }}
+  access_by_lua_block {{ identity.check() }}
+  keepalive_requests 100000000;
+  keepalive_timeout 300s;
+  client_max_body_size 16m;
+  client_body_buffer_size 1m;
+  http2_body_preread_size 1m;
+  http2_recv_buffer_size 1m;
+  proxy_http_version 1.1;
+  upstream backend_h1 {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  upstream backend_h2 {{ server 127.0.0.1:{upstream}; keepalive 64; keepalive_requests 100000000; }}
+  server {{ listen 127.0.0.1:{port}; {common} }}
+  server {{ listen 127.0.0.1:{grpc_port} http2; {common} }}
+}}
+"""
+    file = prefix / "nginx.conf"
+    file.write_text(text)
+    return [binary, "-p", prefix, "-c", file, "-e", "stderr"]
+
+
+def haproxy(binary, directory, port, upstream):
+    """Writes HAProxy's configuration and returns its command: one thread, which forwards and does nothing more."""
+    text = f"""
+global
+  nbthread 1
+  maxconn {CONNECTIONS}
+  tune.h2.initial-window-size 1048576
+defaults
+  mode http
+  timeout connect 5s
+  timeout client 300s
+  timeout server 60s
+  http-reuse always
+frontend main
+  bind 127.0.0.1:{port}
+  use_backend h2 if {{ req.hdr(content-type) application/grpc }}
+  default_backend h1
+backend h1
+  server upstream 127.0.0.1:{upstream}
+backend h2
+  server upstream 127.0.0.1:{upstream} proto h2
+"""
+    file = Path(directory) / "haproxy.cfg"
+    file.write_text(text)
+    return [binary, "-db", "-f", file]
 
 
 def collector(binary, directory, port, upstream):
