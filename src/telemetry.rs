@@ -4,7 +4,10 @@
 //! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
+mod events;
 pub(crate) mod text;
+
+pub use events::EventName;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -499,8 +502,8 @@ impl Metrics {
         self.queries.foreign.inc_by(count);
     }
 
-    pub fn event(&self, event: &'static str) {
-        self.events.with_label_values(&[event]).inc();
+    pub fn event(&self, event: EventName) {
+        self.events.with_label_values(&[event.code()]).inc();
     }
 
     /// The text exposition format, version 0.0.4.

@@ -44,7 +44,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
     number(out, *seq);
     text(out, ",\"time\":", time);
     text(out, ",\"request_id\":", request_id);
-    text(out, ",\"event\":", event);
+    text(out, ",\"event\":", event.code());
     some_text(out, ",\"listener\":", listener.as_deref());
     some_text(out, ",\"client_address\":", client_address.as_deref());
     if let Some(identity) = identity {
@@ -200,6 +200,7 @@ mod tests {
     use super::*;
     use crate::audit::record::NameText;
     use crate::reason::Reason;
+    use crate::telemetry::EventName;
 
     /// Any text, with many that must be escaped.
     fn any_text() -> impl Strategy<Value = String> {
@@ -250,7 +251,14 @@ mod tests {
     }
 
     fn records() -> impl Strategy<Value = Record> {
-        let own = (any::<[u64; 4]>(), any_text(), any_text(), any_text());
+        let events = proptest::sample::select(EventName::ALL);
+        let own = (
+            any::<[u64; 4]>(),
+            any_text(),
+            any_text(),
+            any_text(),
+            events,
+        );
         let names_of = proptest::collection::vec(some(any_text()), 8);
         let about = (
             some(callers()),
@@ -261,7 +269,7 @@ mod tests {
         let statuses = any::<[Option<u16>; 3]>();
         let parts = proptest::collection::vec(parts(), 0..3);
         (own, names_of, about, statuses, parts).prop_map(
-            |((numbers, time, id, version), texts, about, statuses, parts)| {
+            |((numbers, time, id, version, event), texts, about, statuses, parts)| {
                 let [seq, bytes_in, bytes_out, duration_us] = numbers;
                 let [status, grpc_status, upstream_status] = statuses;
                 let name = |place: usize| texts[place].clone().map(NameText::from);
@@ -269,7 +277,7 @@ mod tests {
                     seq,
                     time,
                     request_id: id,
-                    event: "call",
+                    event,
                     listener: texts[0].clone(),
                     client_address: texts[1].clone(),
                     identity: about.0,

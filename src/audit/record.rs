@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::accept::ShownCertificate;
 use crate::reason::Reason;
-use crate::telemetry::text;
+use crate::telemetry::{EventName, text};
 
 /// What of the caller's text a record repeats: one printable line of at most `LIMIT` bytes (`telemetry::text::line`).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -69,8 +69,7 @@ pub struct Record {
     /// RFC 3339, milliseconds, UTC.
     pub time: String,
     pub request_id: String,
-    /// `call`, or what else happened: `start`, `stop`, `reload`, `reload_failed`, `credential_refused`, …
-    pub event: &'static str,
+    pub event: EventName,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub listener: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -26,7 +26,7 @@ use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Upstream;
 use crate::state::{Shared, Snapshot};
-use crate::telemetry;
+use crate::telemetry::{self, EventName};
 use crate::transform::{Part, Split};
 
 /// What was asked of the backend for a page, for its record.
@@ -524,7 +524,7 @@ impl RecordBuilder {
             seq: 0,
             time: timestamp(self.began_at.0),
             request_id: std::mem::take(&mut answer.request_id),
-            event: "call",
+            event: EventName::Call,
             listener: self
                 .arrival
                 .as_ref()

@@ -10,6 +10,7 @@ use crate::accept::{EdgeEvent, Times, Witness};
 use crate::audit::{Record, timestamp};
 use crate::reason::Reason;
 use crate::state::Shared;
+use crate::telemetry::EventName;
 
 /// Counts and records what happens before a request exists.
 pub(crate) fn witness(shared: &Arc<Shared>) -> Witness {
@@ -27,12 +28,19 @@ pub(crate) fn witness(shared: &Arc<Shared>) -> Witness {
             }
         );
         let (name, reason, detail, certificate) = match event {
-            EdgeEvent::ConnectionRefused { reason } => ("connection_refused", reason, None, None),
+            EdgeEvent::ConnectionRefused { reason } => {
+                (EventName::ConnectionRefused, reason, None, None)
+            }
             EdgeEvent::HandshakeFailed {
                 reason,
                 detail,
                 certificate,
-            } => ("handshake_failed", reason, Some(detail), certificate),
+            } => (
+                EventName::HandshakeFailed,
+                reason,
+                Some(detail),
+                certificate,
+            ),
             // One client can cause thousands in a second: one record when they begin, one when their number is known.
             EdgeEvent::StreamRefused {
                 reason,
@@ -43,21 +51,24 @@ pub(crate) fn witness(shared: &Arc<Shared>) -> Witness {
             EdgeEvent::StreamRefused {
                 reason,
                 times: Times::First,
-            } => ("stream_refused", reason, None, None),
+            } => (EventName::StreamRefused, reason, None, None),
             EdgeEvent::StreamRefused {
                 reason,
                 times: Times::All(times),
             } => (
-                "stream_refused",
+                EventName::StreamRefused,
                 reason,
                 Some(format!("{times} on this connection")),
                 None,
             ),
             // No audit record and no line: load balancers do it every few seconds.
             EdgeEvent::ClosedUnused => return shared.metrics.connection_unused(listener),
-            EdgeEvent::AcceptFailed { detail } => {
-                ("accept_failed", Reason::AcceptFailed, Some(detail), None)
-            }
+            EdgeEvent::AcceptFailed { detail } => (
+                EventName::AcceptFailed,
+                Reason::AcceptFailed,
+                Some(detail),
+                None,
+            ),
         };
         if !is_sum {
             shared.metrics.edge_refused(listener, reason);

@@ -30,7 +30,7 @@ use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::changes;
 use crate::state::{Settings, Shared, Snapshot, WatchedFiles, unbound};
-use crate::telemetry::Metrics;
+use crate::telemetry::{EventName, Metrics};
 
 /// Reads the files again. Errors are lines for the operator.
 pub type Loader = Arc<dyn Fn() -> Result<Settings, Vec<String>> + Send + Sync>;
@@ -128,10 +128,10 @@ impl Gateway {
                 gap.first, gap.last
             );
             tracing::warn!(gap, "the process before did not end cleanly");
-            shared.event("seq_gap", Reason::UncleanStop, Some(gap));
+            shared.event(EventName::SeqGap, Reason::UncleanStop, Some(gap));
         }
         shared.event(
-            "start",
+            EventName::Start,
             Reason::Started,
             Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()),
         );
@@ -184,7 +184,7 @@ impl Gateway {
                     "reload failed: the last good configuration stays"
                 );
                 self.shared.event(
-                    "reload_failed",
+                    EventName::ReloadFailed,
                     Reason::ConfigurationRefused,
                     Some(errors.join("; ")),
                 );
@@ -232,7 +232,7 @@ impl Gateway {
         self.shared.trail.note(Record {
             time: timestamp(self.shared.clock.now().0),
             request_id: self.shared.request_id(),
-            event: "reload",
+            event: EventName::Reload,
             reason: Reason::ConfigurationTakenOver,
             detail: Some(changed.into()),
             policy_version: version,
@@ -292,7 +292,7 @@ impl Gateway {
             looks += 1;
             tokio::time::sleep(CUT_PAUSE).await;
         }
-        self.shared.event("stop", Reason::Stopped, None);
+        self.shared.event(EventName::Stop, Reason::Stopped, None);
         let shared = self.shared.clone();
         let _ =
             tokio::task::spawn_blocking(move || shared.trail.close(Duration::from_secs(5))).await;

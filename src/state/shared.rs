@@ -27,7 +27,7 @@ use crate::memory::passing::Passing;
 use crate::memory::recent::Recent;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
-use crate::telemetry::Metrics;
+use crate::telemetry::{EventName, Metrics};
 
 /// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
 /// for each other's failures.
@@ -176,7 +176,7 @@ impl Shared {
     }
 
     /// Records something that is not a call.
-    pub fn event(&self, event: &'static str, reason: Reason, detail: Option<String>) {
+    pub fn event(&self, event: EventName, reason: Reason, detail: Option<String>) {
         self.metrics.event(event);
         self.trail.note(Record {
             time: timestamp(self.clock.now().0),
@@ -210,7 +210,7 @@ impl Shared {
             detail,
         ) {
             self.event(
-                "credential_refused",
+                EventName::CredentialRefused,
                 Reason::CredentialRefusedByUpstream,
                 Some(detail),
             );
@@ -223,7 +223,7 @@ impl Shared {
         let detail = format!("upstream {upstream}, project {project}");
         let words = "a page came instead of the backend's answer: look at what is between";
         if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
-            self.event("upstream_page", Reason::UpstreamPage, Some(detail));
+            self.event(EventName::UpstreamPage, Reason::UpstreamPage, Some(detail));
         }
     }
 
@@ -237,7 +237,7 @@ impl Shared {
             self.seldom("an answer held one of our credentials", fingerprint, detail)
         {
             self.event(
-                "credential_echoed",
+                EventName::CredentialEchoed,
                 Reason::UpstreamEchoedCredential,
                 Some(detail),
             );
@@ -339,11 +339,11 @@ impl Shared {
                 tracing::warn!(%issuer, fault = fault.code(), detail, "key set could not be refreshed");
             }
             Event::KeyWanted { issuer, key_id } => {
-                metrics.event("key_wanted");
+                metrics.event(EventName::KeyWanted);
                 tracing::info!(%issuer, key_id, "unknown key: key set is read ahead of time");
             }
             Event::KeysMoved { issuer, from, to } => {
-                metrics.event("keys_moved");
+                metrics.event(EventName::KeysMoved);
                 tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
             }
             Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),

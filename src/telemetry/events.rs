@@ -1,0 +1,84 @@
+//! What the gateway records, counts and logs by name.
+//!
+//! What it does: has one value for each name that `event` of a record, and the label of the same name, can have. What it
+//! refuses to know: what is recorded of one; why it happened is a `Reason`. Invariants: the type is closed, and a code that
+//! was published never changes, because operators' alerts and searches name it.
+
+use serde::{Serialize, Serializer};
+
+macro_rules! events {
+    ($($(#[$doc:meta])* $name:ident $code:literal;)+) => {
+        /// A stable name of a call, or of something that happened and is no call.
+        #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+        pub enum EventName { $($(#[$doc])* $name,)+ }
+
+        impl EventName {
+            /// All of them.
+            pub const ALL: &'static [EventName] = &[$(EventName::$name,)+];
+
+            /// The name as it is written.
+            pub fn code(self) -> &'static str {
+                match self {
+                    $(EventName::$name => $code,)+
+                }
+            }
+        }
+    };
+}
+
+events! {
+    /// A call ended; the one name that is no event's.
+    #[default]
+    Call "call";
+    // Of the process.
+    Start "start";
+    Stop "stop";
+    /// The process before did not end cleanly.
+    SeqGap "seq_gap";
+    Reload "reload";
+    ReloadFailed "reload_failed";
+    // Of the backend, at most one a minute and cause.
+    CredentialRefused "credential_refused";
+    CredentialEchoed "credential_echoed";
+    UpstreamPage "upstream_page";
+    // Of listeners, before there is a call.
+    AcceptFailed "accept_failed";
+    ConnectionRefused "connection_refused";
+    HandshakeFailed "handshake_failed";
+    StreamRefused "stream_refused";
+    // Of issuers: counted and logged, and not recorded.
+    KeyWanted "key_wanted";
+    KeysMoved "keys_moved";
+}
+
+impl std::fmt::Display for EventName {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.code())
+    }
+}
+
+impl Serialize for EventName {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: an event is added, or a row is edited. Guarantees: names are unique, fit a metric's label, say what the
+    /// variant says, and are written the same in records and in words.
+    #[test]
+    fn names_are_unique_and_written_in_one_way() {
+        let mut seen = std::collections::BTreeSet::new();
+        for event in EventName::ALL {
+            let code = event.code();
+            assert!(seen.insert(code), "{code} stands twice");
+            assert_eq!(format!("{event:?}").to_lowercase(), code.replace('_', ""));
+            assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'));
+            assert_eq!(serde_json::to_value(event).unwrap(), code);
+            assert_eq!(event.to_string(), code);
+        }
+    }
+}
