@@ -12,6 +12,7 @@ pub mod reason;
 pub(crate) mod media_type;
 pub(crate) mod lock;
 pub(crate) mod percent;
+pub mod causes;
 pub(crate) mod pem;
 pub mod document;
 pub mod secret;

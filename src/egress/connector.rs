@@ -22,6 +22,7 @@ use tower_service::Service;
 use super::Egress;
 use super::proxy::{Proxy, ProxySettings};
 use super::tunnel::TunnelFault;
+use crate::causes::causes;
 
 /// Connects beneath a client. Clones share what they know.
 #[derive(Clone)]
@@ -128,15 +129,14 @@ impl Service<Uri> for Connector {
 }
 
 fn of_connect(error: &(dyn Error + 'static)) -> TunnelFault {
-    let mut cause = Some(error);
-    while let Some(deeper) = cause {
-        if deeper
+    let timed_out = |cause: &(dyn Error + 'static)| {
+        cause
             .downcast_ref::<io::Error>()
             .is_some_and(|error| error.kind() == io::ErrorKind::TimedOut)
-        {
-            return TunnelFault::TimedOut;
-        }
-        cause = deeper.source();
+    };
+    if causes(error).any(timed_out) {
+        TunnelFault::TimedOut
+    } else {
+        TunnelFault::Unreachable
     }
-    TunnelFault::Unreachable
 }
