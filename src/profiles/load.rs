@@ -14,18 +14,19 @@ use super::raw::{ProfileFile, RawLegacy, RawOperation, RawScope};
 use super::tree;
 use super::{
     AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId, PermissionId,
-    Profile, RateRule, ResponseRule, Scope, Segment,
+    Profile, ProfileFault, RateRule, ResponseRule, Scope, Segment,
 };
 use crate::lightstep::Format;
 use crate::limits::Rate;
 use crate::otlp::Signal;
 
 impl Profile {
-    /// Reads a profile. The error says in one line what is wrong with the text.
-    pub fn parse(text: &str) -> Result<Profile, String> {
-        let raw: ProfileFile = serde_saphyr::from_str(text).map_err(|error| error.to_string())?;
+    /// Reads a profile.
+    pub fn parse(text: &str) -> Result<Profile, ProfileFault> {
+        let raw: ProfileFile =
+            serde_saphyr::from_str(text).map_err(|error| ProfileFault::Yaml(Box::new(error)))?;
         if raw.credentials.access_token.scheme.is_some() {
-            return Err("an access token is put without a scheme".to_owned());
+            return Err(ProfileFault::TokenScheme);
         }
         let mut profile = Profile {
             addresses: raw.addresses.checked()?,
@@ -83,20 +84,20 @@ impl Profile {
     }
 }
 
-fn alerts(layout: AlertLayout) -> Result<AlertLayout, String> {
+fn alerts(layout: AlertLayout) -> Result<AlertLayout, ProfileFault> {
     for pointer in [&layout.id, &layout.name, &layout.state, &layout.time]
         .into_iter()
         .flatten()
     {
         if !pointer.starts_with('/') {
-            return Err(format!("`{pointer}` is no JSON pointer"));
+            return Err(ProfileFault::Pointer(pointer.clone()));
         }
     }
     Ok(layout)
 }
 
 /// Of whole segments, so that what follows it is the organization.
-fn prefix(text: String) -> Result<String, String> {
+fn prefix(text: String) -> Result<String, ProfileFault> {
     let segments = template(&text)?;
     let literal = segments
         .iter()
@@ -104,21 +105,21 @@ fn prefix(text: String) -> Result<String, String> {
     if literal {
         Ok(text)
     } else {
-        Err(format!("`{text}` is no prefix of paths"))
+        Err(ProfileFault::Prefix(text))
     }
 }
 
-fn header(name: &str) -> Result<HeaderName, String> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| format!("`{name}` is no header name"))
+fn header(name: &str) -> Result<HeaderName, ProfileFault> {
+    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProfileFault::HeaderName(name.to_owned()))
 }
 
-fn legacy(raw: RawLegacy) -> Result<LegacyReport, String> {
+fn legacy(raw: RawLegacy) -> Result<LegacyReport, ProfileFault> {
     let signal = Signal::from(raw.signal);
     let format = Format::ALL
         .into_iter()
         .find(|format| format.name() == raw.format);
     Ok(LegacyReport {
-        format: format.ok_or_else(|| format!("`{}` is no format of reports", raw.format))?,
+        format: format.ok_or(ProfileFault::ReportFormat(raw.format))?,
         operation: export(signal),
         signal,
         host: raw.upstream.into(),
@@ -133,7 +134,7 @@ fn legacy(raw: RawLegacy) -> Result<LegacyReport, String> {
 }
 
 /// One path and media type has one format, and no path is also an export's.
-fn check_legacy(profile: &Profile) -> Result<(), String> {
+fn check_legacy(profile: &Profile) -> Result<(), ProfileFault> {
     for (place, row) in profile.legacy.iter().enumerate() {
         let earlier = profile
             .legacy
@@ -145,10 +146,7 @@ fn check_legacy(profile: &Profile) -> Result<(), String> {
                 .flat_map(|other| &other.types)
                 .any(|known| row.types.contains(known))
         {
-            return Err(format!(
-                "`{}` has no media type of its own in one of its rows",
-                row.path
-            ));
+            return Err(ProfileFault::ReportType(row.path.clone()));
         }
     }
     let paths = profile
@@ -158,7 +156,7 @@ fn check_legacy(profile: &Profile) -> Result<(), String> {
         .chain(&profile.token_in_url);
     for path in paths {
         if profile.match_ingest(path).is_some() {
-            return Err(format!("`{path}` is an export's path"));
+            return Err(ProfileFault::ExportPath(path.clone()));
         }
     }
     Ok(())
@@ -173,7 +171,7 @@ fn export(signal: Signal) -> OperationId {
     })
 }
 
-fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
+fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, ProfileFault> {
     let mut operations: Vec<Operation> = Signal::ALL
         .iter()
         .map(|signal| Operation {
@@ -193,14 +191,11 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
         })
         .collect();
     for row in raw {
-        let id = u16::try_from(operations.len()).map_err(|_| "too many operations".to_owned())?;
+        let id = u16::try_from(operations.len()).map_err(|_| ProfileFault::TooManyOperations)?;
         let segments = template(&row.path)?;
         let names_project = segments.contains(&Segment::Project);
         if matches!(row.scope, RawScope::Project) && !names_project {
-            return Err(format!(
-                "`{}` has the scope of a project but names none",
-                row.path
-            ));
+            return Err(ProfileFault::NoProject(row.path));
         }
         operations.push(Operation {
             id: OperationId(id),
@@ -221,10 +216,10 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, String> {
     Ok(operations)
 }
 
-fn template(path: &str) -> Result<Vec<Segment>, String> {
+fn template(path: &str) -> Result<Vec<Segment>, ProfileFault> {
     let inner = path
         .strip_prefix('/')
-        .ok_or_else(|| format!("`{path}` does not begin with a slash"))?;
+        .ok_or_else(|| ProfileFault::NoSlash(path.to_owned()))?;
     inner
         .split('/')
         .map(|segment| {
@@ -235,7 +230,7 @@ fn template(path: &str) -> Result<Vec<Segment>, String> {
                 Some("project") => Ok(Segment::Project),
                 Some(_) => Ok(Segment::Parameter),
                 None if matching::is_value(segment) => Ok(Segment::Literal(segment.to_owned())),
-                None => Err(format!("`{path}` has a segment that no path can have")),
+                None => Err(ProfileFault::Segment(path.to_owned())),
             }
         })
         .collect()
@@ -243,37 +238,28 @@ fn template(path: &str) -> Result<Vec<Segment>, String> {
 
 /// Sorts the permissions' names, the gateway's own among them, gives each operation its number, and holds that
 /// sensitivity is a permission's.
-fn number_permissions(profile: &mut Profile) -> Result<(), String> {
+fn number_permissions(profile: &mut Profile) -> Result<(), ProfileFault> {
     let mut sensitive: BTreeMap<String, bool> = super::OWN_PERMISSIONS
         .iter()
         .map(|name| ((*name).to_owned(), true))
         .collect();
     for operation in &profile.operations {
         if operation.permission.starts_with("gateway.") {
-            return Err(format!(
-                "`{}` is the gateway's own, and no backend's",
-                operation.permission
-            ));
+            return Err(ProfileFault::OwnPermission(operation.permission.clone()));
         }
         if operation
             .permission
             .split('.')
             .any(|word| word.is_empty() || word.contains('*'))
         {
-            return Err(format!(
-                "`{}` is no permission's name",
-                operation.permission
-            ));
+            return Err(ProfileFault::PermissionName(operation.permission.clone()));
         }
         if *sensitive
             .entry(operation.permission.clone())
             .or_insert(operation.sensitive)
             != operation.sensitive
         {
-            return Err(format!(
-                "`{}` is sensitive in one row and not in another",
-                operation.permission
-            ));
+            return Err(ProfileFault::Sensitivity(operation.permission.clone()));
         }
     }
     (profile.permissions, profile.sensitive) = sensitive.into_iter().unzip();
@@ -283,14 +269,14 @@ fn number_permissions(profile: &mut Profile) -> Result<(), String> {
             .binary_search(&operation.permission)
             .unwrap_or(usize::MAX);
         operation.permission_id =
-            PermissionId(u16::try_from(place).map_err(|_| "too many permissions".to_owned())?);
+            PermissionId(u16::try_from(place).map_err(|_| ProfileFault::TooManyPermissions)?);
     }
     profile.permissions = permissions;
     Ok(())
 }
 
 /// Groups the query rows by method and length, and picks for each group the segment that tells most rows apart.
-fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
+fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, ProfileFault> {
     let mut groups: BTreeMap<(String, usize), Vec<&Operation>> = BTreeMap::new();
     for operation in operations
         .iter()
@@ -309,10 +295,11 @@ fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
                 .skip(place + 1)
                 .find(|row| matching::overlap(&one.segments, &row.segments))
             {
-                return Err(format!(
-                    "{} `{}` and `{}` could match one path",
-                    one.method, one.template, other.template
-                ));
+                return Err(ProfileFault::Overlap {
+                    method: one.method.clone(),
+                    one: one.template.clone(),
+                    other: other.template.clone(),
+                });
             }
         }
         let literal = |row: &Operation, place: usize| match row.segments.get(place) {
@@ -340,21 +327,21 @@ fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, String> {
     Ok(buckets)
 }
 
-fn response(text: &str) -> Result<ResponseRule, String> {
+fn response(text: &str) -> Result<ResponseRule, ProfileFault> {
     let known = ResponseRule::ALL.iter().find(|(name, _)| *name == text);
     known
         .map(|(_, rule)| *rule)
-        .ok_or_else(|| format!("`{text}` is no shape of an answer"))
+        .ok_or_else(|| ProfileFault::Shape(text.to_owned()))
 }
 
 /// Reads the classes' rates, and holds that every operation's class is one of them.
 fn rates(
     raw: BTreeMap<String, String>,
     operations: &[Operation],
-) -> Result<Vec<(Arc<str>, Rate)>, String> {
+) -> Result<Vec<(Arc<str>, Rate)>, ProfileFault> {
     let read = |(class, text): (String, String)| match Rate::parse(&text) {
         Some(rate) => Ok((Arc::from(class), rate)),
-        None => Err(format!("`{text}` is not a rate")),
+        None => Err(ProfileFault::Rate(text)),
     };
     let rates: Vec<(Arc<str>, Rate)> = raw.into_iter().map(read).collect::<Result<_, _>>()?;
     let unknown = |class: &&Arc<str>| !rates.iter().any(|(known, _)| known == *class);
@@ -363,7 +350,7 @@ fn rates(
         .flat_map(|operation| operation.rate.classes())
         .find(unknown)
     {
-        Some(class) => Err(format!("`{class}` has no rate")),
+        Some(class) => Err(ProfileFault::NoRate(class.to_string())),
         None => Ok(rates),
     }
 }

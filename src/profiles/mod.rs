@@ -8,6 +8,7 @@
 
 mod alerts;
 mod around;
+mod fault;
 mod load;
 mod matching;
 mod tree;
@@ -17,6 +18,7 @@ mod raw;
 pub(crate) use alerts::AlertLayout;
 pub use alerts::AlertMessage;
 pub(crate) use around::Around;
+pub use fault::ProfileFault;
 pub(crate) use rates::RateRule;
 pub(crate) use tree::{StateSource, TreeResource, TreeSource, Ui, UiPage, UiSpot};
 pub use tree::{TreeShape, UiBase};
@@ -89,10 +91,10 @@ pub struct Addresses {
 }
 
 impl Addresses {
-    fn checked(self) -> Result<Self, String> {
+    fn checked(self) -> Result<Self, ProfileFault> {
         for url in [&self.ingest, &self.query] {
             if !url.starts_with("https://") {
-                return Err(format!("`{url}` is no address"));
+                return Err(ProfileFault::Address(url.clone()));
             }
         }
         Ok(self)

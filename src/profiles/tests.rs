@@ -453,7 +453,7 @@ fn a_table_that_could_mean_two_things_is_refused() {
             "extra",
         ),
     ] {
-        let fault = Profile::parse(&broken).unwrap_err();
+        let fault = Profile::parse(&broken).unwrap_err().to_string();
         assert!(fault.contains(word), "{word}: {fault}");
     }
     for (from, to, word) in [
@@ -484,12 +484,14 @@ fn a_table_that_could_mean_two_things_is_refused() {
         ),
     ] {
         let fault = Profile::parse(&text.replacen(from, to, 1)).unwrap_err();
+        let fault = fault.to_string();
         assert!(fault.contains(word), "{word}: {fault}");
     }
     let broken = text.replacen("around_minutes: 30", "around_minutes: 0", 1);
     assert!(
         Profile::parse(&broken)
             .unwrap_err()
+            .to_string()
             .contains("around_minutes")
     );
     let legacy =
@@ -520,7 +522,7 @@ fn a_table_that_could_mean_two_things_is_refused() {
             "url",
         ),
     ] {
-        let fault = Profile::parse(&legacy(row)).unwrap_err();
+        let fault = Profile::parse(&legacy(row)).unwrap_err().to_string();
         assert!(fault.contains(word), "{word}: {fault}");
     }
 }

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use http::Method;
 use serde::Deserialize;
 
-use super::{OperationId, Profile, QueryKey, Scope};
+use super::{OperationId, Profile, ProfileFault, QueryKey, Scope};
 use crate::percent;
 
 /// Something that can be asked of every project in a part of the tree.
@@ -264,18 +264,20 @@ fn name() -> String {
 }
 
 /// Takes the two tables into the profile, whose operations are there already.
-pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> Result<(), String> {
+pub(super) fn furnish(
+    profile: &mut Profile,
+    ui: RawUi,
+    rows: Vec<RawTree>,
+) -> Result<(), ProfileFault> {
     for page in &ui.pages {
         let known = ["project", "id", "name", "from", "to"];
         let mut holes = page.path.split(['{', '}']).skip(1).step_by(2);
         if !page.path.starts_with('/') || !holes.all(|hole| known.contains(&hole)) {
-            return Err(format!("`{}` is no template of a link", page.path));
+            return Err(ProfileFault::Link(page.path.clone()));
         }
     }
     if ui.around_minutes == 0 {
-        return Err(
-            "links to what happened round a time show nothing: `around_minutes` is 0".to_owned(),
-        );
+        return Err(ProfileFault::NoTimeAround);
     }
     profile.ui_base = ui.base;
     profile.ui_around_ms = i64::from(ui.around_minutes) * 60_000;
@@ -287,7 +289,7 @@ pub(super) fn furnish(profile: &mut Profile, ui: RawUi, rows: Vec<RawTree>) -> R
     let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
     for row in rows {
         if table.iter().any(|known| known.name == row.resource) {
-            return Err(format!("the tree has two rows for `{}`", row.resource));
+            return Err(ProfileFault::RowTwice(row.resource));
         }
         let resource = resource(profile, &table, row)?;
         table.push(resource);
@@ -300,7 +302,7 @@ fn resource(
     profile: &Profile,
     earlier: &[TreeResource],
     row: RawTree,
-) -> Result<TreeResource, String> {
+) -> Result<TreeResource, ProfileFault> {
     let method = match row.method {
         RawAsked::Get => Method::GET,
         RawAsked::Post => Method::POST,
@@ -317,7 +319,10 @@ fn resource(
                 .find(|known| known.name == *name && known.method == method);
             found
                 .map(|known| known.sources.clone())
-                .ok_or_else(|| format!("`{}` has no row `{name}`", row.resource))
+                .ok_or_else(|| ProfileFault::NoRow {
+                    resource: row.resource.clone(),
+                    name: name.clone(),
+                })
         };
         let sources = row
             .of
@@ -366,13 +371,20 @@ fn resource(
     })
 }
 
-fn operation(profile: &Profile, method: &Method, template: &str) -> Result<OperationId, String> {
+fn operation(
+    profile: &Profile,
+    method: &Method,
+    template: &str,
+) -> Result<OperationId, ProfileFault> {
     let mut rows = profile.operations.iter();
     let row = rows.find(|row| {
         row.method == *method && row.template == template && row.scope == Scope::Project
     });
     row.map(|row| row.id)
-        .ok_or_else(|| format!("{method} `{template}` is no operation on a project"))
+        .ok_or_else(|| ProfileFault::NoOperation {
+            method: method.clone(),
+            template: template.to_owned(),
+        })
 }
 
 #[cfg(test)]
