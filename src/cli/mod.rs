@@ -5,6 +5,7 @@
 //! commands that a binary adds (those of the demonstration). Invariants: exit status 0 for yes, 1 for wrong files
 //! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
 
+mod argument;
 mod check;
 mod developer;
 mod explain;

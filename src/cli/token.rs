@@ -10,6 +10,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::Output;
+use super::argument::ArgumentFault;
 use crate::clock::Clock;
 use crate::config;
 use crate::identify::NewClientToken;
@@ -99,18 +100,16 @@ fn line(arguments: &IssueArguments, made: &NewClientToken) -> String {
     format!("- {{ name: {name}, hash: {hash}, binding: {binding}{until} }}")
 }
 
-fn parse_name(text: &str) -> Result<String, String> {
+fn parse_name(text: &str) -> Result<String, ArgumentFault> {
     config::is_own_name(text)
         .then(|| text.to_owned())
-        .ok_or_else(|| config::OWN_NAME_FORM.to_owned())
+        .ok_or(ArgumentFault::Name)
 }
 
-fn parse_until(text: &str) -> Result<String, String> {
+fn parse_until(text: &str) -> Result<String, ArgumentFault> {
     match config::parse_time(text) {
-        None => Err("write it as `2027-01-01T00:00:00Z`".to_owned()),
-        Some(until) if until <= Clock::system().now().seconds() => {
-            Err("this is over already".to_owned())
-        }
+        None => Err(ArgumentFault::Form("`2027-01-01T00:00:00Z`")),
+        Some(until) if until <= Clock::system().now().seconds() => Err(ArgumentFault::Over),
         Some(_) => Ok(text.to_owned()),
     }
 }

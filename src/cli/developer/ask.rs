@@ -13,6 +13,7 @@ use super::session::ToolSession;
 use super::text::clean;
 use super::web::unanswered;
 use crate::apps::AppPath;
+use crate::cli::argument::ArgumentFault;
 use crate::media_type;
 
 /// Asks for a JSON document. `query` pairs are encoded; `body` is sent as JSON.
@@ -129,15 +130,10 @@ fn mark(answer: &Response<Vec<u8>>) -> String {
 }
 
 /// An app on the command line: `shop/checkout`, also as `/shop/checkout/`; the root is `/`.
-pub(crate) fn parse_app(text: &str) -> Result<AppPath, String> {
+pub(crate) fn parse_app(text: &str) -> Result<AppPath, ArgumentFault> {
     let trimmed = text.trim_matches('/');
     let app = AppPath::parse(if trimmed.is_empty() { "/" } else { trimmed });
-    app.ok_or_else(|| {
-        format!(
-            "`{}` is not an app's path: write it as `shop/checkout`",
-            clean(text)
-        )
-    })
+    app.ok_or_else(|| ArgumentFault::App(clean(text)))
 }
 
 /// An app's place in a URL: `/apps`, `/apps/shop/checkout`.

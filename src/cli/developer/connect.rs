@@ -28,6 +28,7 @@ use super::failure::Failure;
 use super::key::{LocalKey, credentials};
 use super::session::ToolSession;
 use super::web::unanswered;
+use crate::cli::argument::ArgumentFault;
 use crate::egress::SendBody;
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, Signal};
@@ -414,13 +415,13 @@ curl -H "Authorization: Bearer {key}" http://{address}{prefix}/{organization}/pr
 }
 
 /// `127.0.0.1:PORT` or `[::1]:PORT`.
-pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, String> {
+pub(crate) fn parse_listen(text: &str) -> Result<SocketAddr, ArgumentFault> {
     let address: SocketAddr = text
         .parse()
-        .map_err(|_| "write it as `127.0.0.1:9411`".to_owned())?;
+        .map_err(|_| ArgumentFault::Form("`127.0.0.1:9411`"))?;
     match address.ip().is_loopback() {
         true => Ok(address),
-        false => Err("only loopback: whoever reaches it acts as you".to_owned()),
+        false => Err(ArgumentFault::NotLoopback),
     }
 }
 

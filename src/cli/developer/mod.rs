@@ -38,7 +38,7 @@ use crate::apps::AppPath;
 #[derive(Debug, Args)]
 pub struct GatewayArguments {
     /// The gateway, `https://gateway.example`; default: `LIGHTKEEPER_GATEWAY`, or that of the last login.
-    #[arg(long, value_name = "URL", value_parser = parse_origin)]
+    #[arg(long, value_name = "URL", value_parser = web::origin)]
     pub gateway: Option<String>,
     /// Further certificate authorities to trust, PEM; default: those of the login.
     #[arg(long, value_name = "FILE")]
@@ -136,10 +136,6 @@ pub struct QueryArguments {
     /// The question, in UQL: `spans count | rate | group_by [], sum`.
     #[arg(value_name = "UQL")]
     pub uql: String,
-}
-
-fn parse_origin(text: &str) -> Result<String, String> {
-    web::origin(text)
 }
 
 pub(crate) fn login(arguments: &LoginArguments) -> ExitCode {

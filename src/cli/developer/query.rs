@@ -15,6 +15,7 @@ use super::{ListArguments, QueryArguments};
 use crate::apps::AppPath;
 use crate::audit::timestamp;
 use crate::cli::Output;
+use crate::cli::argument::ArgumentFault;
 use crate::clock::Clock;
 
 /// Columns that come first in a table, as far as items have them.
@@ -195,19 +196,19 @@ impl Moment {
 }
 
 /// `1h`, `90s` or `2027-01-01T00:00:00Z`.
-pub(crate) fn parse_moment(text: &str) -> Result<Moment, String> {
-    let form = || "write it as `15m`, `1h`, `2d` or `2027-01-01T00:00:00Z`".to_owned();
+pub(crate) fn parse_moment(text: &str) -> Result<Moment, ArgumentFault> {
+    let form = ArgumentFault::Form("`15m`, `1h`, `2d` or `2027-01-01T00:00:00Z`");
     if let Some(seconds) = crate::config::parse_time(text) {
         return Ok(Moment::At(seconds));
     }
-    period_seconds(text).map(Moment::Before).ok_or_else(form)
+    period_seconds(text).map(Moment::Before).ok_or(form)
 }
 
 /// `60s`, `5m`, `1h`: whole seconds, as the query API writes a duration.
-pub(crate) fn parse_period(text: &str) -> Result<String, String> {
+pub(crate) fn parse_period(text: &str) -> Result<String, ArgumentFault> {
     match period_seconds(text) {
         Some(1..) => Ok(text.to_owned()),
-        _ => Err("write it as `60s`, `5m` or `1h`".to_owned()),
+        _ => Err(ArgumentFault::Form("`60s`, `5m` or `1h`")),
     }
 }
 
@@ -227,14 +228,14 @@ fn period_seconds(text: &str) -> Option<i64> {
 }
 
 /// A resource's name: it becomes a part of a URL.
-pub(crate) fn parse_resource(text: &str) -> Result<String, String> {
+pub(crate) fn parse_resource(text: &str) -> Result<String, ArgumentFault> {
     let plain = !text.is_empty()
         && text
             .bytes()
             .all(|byte| byte.is_ascii_lowercase() || byte == b'_');
     plain
         .then(|| text.to_owned())
-        .ok_or_else(|| "write it as `streams`, `dashboards`, …".to_owned())
+        .ok_or(ArgumentFault::Form("`streams`, `dashboards`, …"))
 }
 
 #[cfg(test)]

@@ -40,7 +40,7 @@ pub(crate) fn chosen(argument: Option<&str>, contents: &Contents) -> Result<Stri
             .filter(|value| !value.is_empty())
     };
     if let Some(text) = argument.map(str::to_owned).or_else(variable) {
-        return origin(&text).map_err(Failure::new);
+        return origin(&text).map_err(|fault| Failure::new(fault.to_string()));
     }
     contents.default.clone().ok_or_else(|| {
         Failure::new("no gateway is chosen")

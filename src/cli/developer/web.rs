@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use openidconnect::url::Url;
 
 use super::failure::Failure;
+use crate::cli::argument::ArgumentFault;
 use crate::egress::{
     Egress, OutboundBounds, OutboundClient, OutboundFault, SendBody, is_permitted,
 };
@@ -106,12 +107,8 @@ pub(crate) fn is_permitted_url(url: &Url) -> bool {
 }
 
 /// A gateway's origin, `https://gateway.example`: lower case, default port left out, no path.
-pub(crate) fn origin(text: &str) -> Result<String, String> {
-    let form = || {
-        format!(
-            "`{text}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"
-        )
-    };
+pub(crate) fn origin(text: &str) -> Result<String, ArgumentFault> {
+    let form = || ArgumentFault::Gateway(text.to_owned());
     let url = Url::parse(text).map_err(|_| form())?;
     let bare = matches!(url.path(), "" | "/") && url.query().is_none() && url.fragment().is_none();
     if !bare || !is_permitted_url(&url) {

@@ -1,0 +1,25 @@
+//! What is wrong with an argument's value.
+//!
+//! What it does: says how the value is written, or why it cannot be. What it refuses to know: the argument's name, which clap
+//! prints before it. Invariant: what is repeated of a value was cleaned, where it may come from elsewhere.
+
+use crate::config::OWN_NAME_FORM;
+
+/// Why a value is not taken.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ArgumentFault {
+    #[error("write it as {0}")]
+    Form(&'static str),
+    #[error("`{0}` is not an app's path: write it as `shop/checkout`")]
+    App(String),
+    #[error("only loopback: whoever reaches it acts as you")]
+    NotLoopback,
+    #[error(
+        "`{0}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"
+    )]
+    Gateway(String),
+    #[error("{}", OWN_NAME_FORM)]
+    Name,
+    #[error("this is over already")]
+    Over,
+}
