@@ -62,34 +62,49 @@ pub(crate) enum Judged {
     },
 }
 
-/// The head that a person describes. What every client of an export sends is filled in. The error is for that person.
+/// Why what a person describes is no head.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DescribedHeadFault {
+    #[error("`{0}` is not a method: write GET, POST, …")]
+    Method(String),
+    #[error("`{0}` is not a path: write it as /v1/traces")]
+    Path(String),
+    #[error("`{0}` is not a header: write `name: value`")]
+    Header(String),
+    #[error("`{0}` is not a header name")]
+    Name(String),
+    #[error("the value of `{0}` cannot be sent")]
+    Value(HeaderName),
+}
+
+/// The head that a person describes. What every client of an export sends is filled in.
 pub fn head(
     method: &str,
     path: &str,
     headers: &[String],
     profile: &Profile,
-) -> Result<Parts, String> {
+) -> Result<Parts, DescribedHeadFault> {
     let parsed = Method::from_bytes(method.as_bytes())
-        .map_err(|_| format!("`{method}` is not a method: write GET, POST, …"))?;
+        .map_err(|_| DescribedHeadFault::Method(method.to_owned()))?;
     let mut request = Request::builder()
         .method(parsed)
         .uri(path)
         .body(())
-        .map_err(|_| format!("`{path}` is not a path: write it as /v1/traces"))?;
+        .map_err(|_| DescribedHeadFault::Path(path.to_owned()))?;
     let into = request.headers_mut();
     into.insert(HOST, HeaderValue::from_static("gateway"));
     for header in headers {
         let (name, value) = header
             .split_once(':')
-            .ok_or_else(|| format!("`{header}` is not a header: write `name: value`"))?;
+            .ok_or_else(|| DescribedHeadFault::Header(header.clone()))?;
         let name: HeaderName = name
             .trim()
             .parse()
-            .map_err(|_| format!("`{name}` is not a header name"))?;
+            .map_err(|_| DescribedHeadFault::Name(name.to_owned()))?;
         let value = value
             .trim()
             .parse()
-            .map_err(|_| format!("the value of `{name}` cannot be sent"))?;
+            .map_err(|_| DescribedHeadFault::Value(name.clone()))?;
         into.append(name, value);
     }
     let grpc = profile.is_grpc_method(addressed(path));

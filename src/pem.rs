@@ -4,13 +4,24 @@
 //! whether a certificate can be used. Invariants: one that is not well formed spoils the whole; what was read reaches no
 //! message.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rustls::client::WantsClientCert;
 use rustls::{ClientConfig, ConfigBuilder, RootCertStore};
 use rustls_pki_types::pem::{Error, PemObject};
 use rustls_pki_types::{CertificateDer, CertificateRevocationListDer, PrivateKeyDer};
+
+/// What is wrong with a file, in one line, without what was read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum PemFault {
+    #[error("no certificates can be read from `{}`", .0.display())]
+    Certificates(PathBuf),
+    #[error("`{}` holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    #[error("no private key can be read from `{}`", .0.display())]
+    PrivateKey(PathBuf),
+}
 
 /// All certificates of a text, in order; there may be none.
 pub(crate) fn certificates(pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Error> {
@@ -22,12 +33,11 @@ pub(crate) fn certificates_of(path: &Path) -> Result<Vec<CertificateDer<'static>
     CertificateDer::pem_file_iter(path)?.collect()
 }
 
-/// A chain of certificates, or what is wrong with the file, in one line. A file without any is an error.
-pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
-    let chain = certificates_of(path)
-        .map_err(|_| format!("no certificates can be read from `{}`", path.display()))?;
+/// A chain of certificates. A file without any is an error.
+pub(crate) fn chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, PemFault> {
+    let chain = certificates_of(path).map_err(|_| PemFault::Certificates(path.to_owned()))?;
     if chain.is_empty() {
-        return Err(format!("`{}` holds no certificate", path.display()));
+        return Err(PemFault::NoCertificate(path.to_owned()));
     }
     Ok(chain)
 }
@@ -44,10 +54,9 @@ pub(crate) fn private_key(pem: &[u8]) -> Result<PrivateKeyDer<'static>, Error> {
     PrivateKeyDer::from_pem_slice(pem)
 }
 
-/// The first private key of a file, or what is wrong with it, in one line.
-pub(crate) fn private_key_of(path: &Path) -> Result<PrivateKeyDer<'static>, String> {
-    PrivateKeyDer::from_pem_file(path)
-        .map_err(|_| format!("no private key can be read from `{}`", path.display()))
+/// The first private key of a file.
+pub(crate) fn private_key_of(path: &Path) -> Result<PrivateKeyDer<'static>, PemFault> {
+    PrivateKeyDer::from_pem_file(path).map_err(|_| PemFault::PrivateKey(path.to_owned()))
 }
 
 /// What the system trusts; what cannot be read of it is left out.

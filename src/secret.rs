@@ -67,30 +67,38 @@ impl std::fmt::Display for SecretRef {
     }
 }
 
-/// Why a secret cannot be had. Never holds the secret.
-#[derive(Debug, PartialEq, Eq)]
+/// Why a secret cannot be had, as the end of a sentence about its place. Never holds the secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SecretFault {
+    #[error("is empty")]
     Empty,
+    #[error("holds bytes other than printable ASCII, which no header can carry")]
     Unprintable,
+    #[error("is larger than {} bytes", SECRET_LIMIT_BYTES)]
     TooLarge,
+    #[error("cannot be read: {0}")]
     Unreadable(std::io::ErrorKind),
+    #[error("is not set")]
     NotSet,
 }
 
-impl std::fmt::Display for SecretFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            SecretFault::Empty => formatter.write_str("is empty"),
-            SecretFault::Unprintable => formatter
-                .write_str("holds bytes other than printable ASCII, which no header can carry"),
-            SecretFault::TooLarge => write!(formatter, "is larger than {SECRET_LIMIT_BYTES} bytes"),
-            SecretFault::Unreadable(kind) => write!(formatter, "cannot be read: {kind}"),
-            SecretFault::NotSet => formatter.write_str("is not set"),
-        }
-    }
+/// A secret that cannot be had, with where it should be. Never holds the secret.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{reference} {fault}")]
+pub struct UnreadableSecret {
+    pub(crate) reference: SecretRef,
+    pub(crate) fault: SecretFault,
 }
 
 impl SecretRef {
+    /// Reads the secret now. The fault names the reference.
+    pub(crate) fn open(&self) -> Result<Secret, UnreadableSecret> {
+        self.read().map_err(|fault| UnreadableSecret {
+            reference: self.clone(),
+            fault,
+        })
+    }
+
     /// Reads the secret now. One trailing line end is dropped, as editors and Kubernetes leave one.
     pub fn read(&self) -> Result<Secret, SecretFault> {
         let mut bytes = match self {

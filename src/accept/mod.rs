@@ -73,7 +73,7 @@ pub(crate) use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
 pub(crate) use site::{CallbackRequest, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};
-pub(crate) use tls::server_config;
+pub(crate) use tls::{TlsFault, server_config};
 
 /// How a body was announced.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,19 +5,36 @@
 //! Invariants: with client certificates there is no session resumption, because a resumed session skips
 //! their verification (CVE-2025-23419's class); no early data, no key log.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
 use super::TlsSettings;
-use crate::pem;
+use crate::pem::{self, PemFault};
 
-/// Builds the configuration, or says in one line what is wrong with which file.
+/// What is wrong with a listener's TLS, and with which file.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum TlsFault {
+    #[error(transparent)]
+    File(#[from] PemFault),
+    #[error("no usable TLS version")]
+    Versions(#[source] rustls::Error),
+    #[error("`{}` and `{}` do not fit", .certificate.display(), .key.display())]
+    Unfit {
+        certificate: PathBuf,
+        key: PathBuf,
+        #[source]
+        cause: rustls::Error,
+    },
+}
+
+/// Builds the configuration.
 pub(crate) fn server_config(
     settings: &TlsSettings,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
-) -> Result<ServerConfig, String> {
+) -> Result<ServerConfig, TlsFault> {
     let chain = pem::chain(&settings.certificate)?;
     let key = pem::private_key_of(&settings.key)?;
     let versions: &[&SupportedProtocolVersion] = if settings.only_tls13 {
@@ -28,19 +45,19 @@ pub(crate) fn server_config(
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(versions)
-        .map_err(|error| format!("no usable TLS version: {error}"))?;
+        .map_err(TlsFault::Versions)?;
     let asks_clients = verifier.is_some();
     let builder = match verifier {
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder.with_single_cert(chain, key).map_err(|error| {
-        format!(
-            "`{}` and `{}` do not fit: {error}",
-            settings.certificate.display(),
-            settings.key.display()
-        )
-    })?;
+    let mut config = builder
+        .with_single_cert(chain, key)
+        .map_err(|cause| TlsFault::Unfit {
+            certificate: settings.certificate.clone(),
+            key: settings.key.clone(),
+            cause,
+        })?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
     if asks_clients {

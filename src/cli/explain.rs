@@ -4,7 +4,8 @@
 //! to know: how to forward anything; no credential is lent. Invariants: claims and certificates that are
 //! not verified yield facts only, never an identity; the token is not printed.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -17,13 +18,16 @@ use serde_json::{Value, json};
 use super::{ExplainArguments, Loaded, Output, load};
 use crate::accept::{Call, Caller, ClientAuthority, RequestKind};
 use crate::apps::{Glob, Mark};
+use crate::causes::chain;
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{WayOut, ways_out};
 use crate::document::Diagnostic;
 use crate::explain;
-use crate::explain::{Judged, Marks, Stages};
-use crate::identify::{ClientTrust, Events, Facts, Identifier, Surroundings};
-use crate::pem;
+use crate::explain::{DescribedHeadFault, Judged, Marks, Stages};
+use crate::identify::{
+    AuthorityFault, ClientTrust, Events, Facts, Identifier, IssuerFault, Surroundings,
+};
+use crate::pem::{self, PemFault};
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
 
@@ -73,19 +77,69 @@ pub(crate) fn explain(arguments: &ExplainArguments) -> ExitCode {
             }
         }
         Err(error) => {
-            eprintln!("{error}");
+            eprintln!("{}", chain(&error));
             ExitCode::from(2)
         }
     }
+}
+
+/// Why nothing can be explained.
+#[derive(Debug, thiserror::Error)]
+enum ExplainFault {
+    #[error("the configuration is not complete")]
+    Incomplete,
+    #[error(transparent)]
+    Head(#[from] DescribedHeadFault),
+    #[error("{}", issuers(.0))]
+    Issuers(Vec<IssuerFault>),
+    #[error("`--attribute` speaks of a resource, and this is no export")]
+    NoExport,
+    #[error("an attribute is written as `name=value`")]
+    Attribute,
+    #[error("`{}`", .path.display())]
+    File {
+        path: PathBuf,
+        #[source]
+        cause: io::Error,
+    },
+    #[error("`{}` holds no token", .0.display())]
+    NoToken(PathBuf),
+    #[error(transparent)]
+    Certificate(#[from] PemFault),
+    #[error("the claims are not a JSON object")]
+    Claims,
+    #[error(
+        "no configured issuer has the claims' `iss`, or the trust domain of their `sub`: name one with --issuer"
+    )]
+    NoIssuer,
+    #[error(transparent)]
+    Authority(#[from] AuthorityFault),
+    #[error("no listener asks for client certificates: none has `client_ca`")]
+    NoClientAuthority,
+}
+
+fn issuers(faults: &[IssuerFault]) -> String {
+    let lines = faults
+        .iter()
+        .map(|fault| format!("issuer {}", chain(fault)));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The text of a file that an argument names.
+fn text_of(path: &Path) -> Result<String, ExplainFault> {
+    std::fs::read_to_string(path).map_err(|cause| ExplainFault::File {
+        path: path.to_owned(),
+        cause,
+    })
 }
 
 async fn walk(
     arguments: &ExplainArguments,
     loaded: &Loaded,
     clock: &Clock,
-) -> Result<Explanation, String> {
+) -> Result<Explanation, ExplainFault> {
     let (Some(checked), Some(policy)) = (&loaded.checked, &loaded.policy) else {
-        return Err("the configuration is not complete".to_owned());
+        return Err(ExplainFault::Incomplete);
     };
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
@@ -112,13 +166,7 @@ async fn walk(
         runtime: tokio::runtime::Handle::current(),
     };
     let identifier = Identifier::new(&checked.issuers, Vec::new(), surroundings, None)
-        .map_err(|faults| {
-            faults
-                .iter()
-                .map(|fault| format!("issuer {fault}"))
-                .collect::<Vec<_>>()
-                .join("\n")
-        })?
+        .map_err(ExplainFault::Issuers)?
         .with_client_tokens(&checked.client_tokens())
         .with_policy_claims(
             checked
@@ -172,7 +220,7 @@ async fn walk(
         clock.now(),
     );
     if has_resource && matches!(judged, Judged::Decided { .. }) {
-        return Err("`--attribute` speaks of a resource, and this is no export".to_owned());
+        return Err(ExplainFault::NoExport);
     }
     story.allowed = judged.allowed();
     story.stages.extend(judged.stages(policy, profile));
@@ -204,7 +252,7 @@ fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
         .find(|way| way.what == format!("upstream {which}"))
 }
 
-fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String> {
+fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, ExplainFault> {
     let parted = |given: &'_ str| {
         given
             .split_once('=')
@@ -212,7 +260,7 @@ fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String>
             .is_some()
     };
     if !arguments.attributes.iter().all(|given| parted(given)) {
-        return Err("an attribute is written as `name=value`".to_owned());
+        return Err(ExplainFault::Attribute);
     }
     Ok(arguments
         .attributes
@@ -222,7 +270,7 @@ fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, String>
 }
 
 /// The head that the arguments describe.
-fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, String> {
+fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, ExplainFault> {
     let mut parts = explain::head(
         &arguments.method,
         &arguments.path,
@@ -230,10 +278,9 @@ fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, Str
         profile,
     )?;
     if let Some(file) = &arguments.token_file {
-        let token = std::fs::read_to_string(file)
-            .map_err(|error| format!("`{}`: {error}", file.display()))?;
+        let token = text_of(file)?;
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.trim()))
-            .map_err(|_| format!("`{}` holds no token", file.display()))?;
+            .map_err(|_| ExplainFault::NoToken(file.clone()))?;
         value.set_sensitive(true);
         parts.headers.insert(AUTHORIZATION, value);
     }
@@ -247,18 +294,17 @@ async fn facts(
     identifier: &Identifier,
     caller: Caller,
     now: UnixMillis,
-) -> Result<Result<Facts, Reason>, String> {
+) -> Result<Result<Facts, Reason>, ExplainFault> {
     if let Some(file) = &arguments.certificate {
         return by_certificate(&pem::chain(file)?, checked, now);
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
             true => claims.clone(),
-            false => std::fs::read_to_string(Path::new(claims))
-                .map_err(|error| format!("`{claims}`: {error}"))?,
+            false => text_of(Path::new(claims))?,
         };
         let Ok(Value::Object(claims)) = serde_json::from_str(&text) else {
-            return Err("the claims are not a JSON object".to_owned());
+            return Err(ExplainFault::Claims);
         };
         let issuer = match &arguments.issuer {
             Some(name) => Some(name.as_str()),
@@ -273,11 +319,7 @@ async fn facts(
                 }),
         };
         let Some(issuer) = issuer else {
-            return Err(
-                "no configured issuer has the claims' `iss`, or the trust domain of their `sub`: name one with \
-                        --issuer"
-                    .to_owned(),
-            );
+            return Err(ExplainFault::NoIssuer);
         };
         return Ok(identifier
             .identify_claims_for_explain(issuer, claims)
@@ -296,7 +338,7 @@ fn by_certificate(
     chain: &[CertificateDer<'_>],
     checked: &crate::config::Checked,
     now: UnixMillis,
-) -> Result<Result<Facts, Reason>, String> {
+) -> Result<Result<Facts, Reason>, ExplainFault> {
     let mut refused = None;
     for clients in checked
         .listeners
@@ -308,9 +350,7 @@ fn by_certificate(
             Err(rejection) => refused = refused.or(Some(rejection.reason)),
         }
     }
-    refused
-        .map(Err)
-        .ok_or_else(|| "no listener asks for client certificates: none has `client_ca`".to_owned())
+    refused.map(Err).ok_or(ExplainFault::NoClientAuthority)
 }
 
 /// The authority that vouches for a caller's certificate.

@@ -23,7 +23,9 @@ use rustls::RootCertStore;
 
 use super::connector::{Connector, ProxyError};
 use super::host::is_permitted;
+use super::proxy::UnopenedProxy;
 use super::{Egress, TunnelFault};
+use crate::causes::{causes, chain};
 use crate::pem;
 
 /// An answer's status line and headers.
@@ -124,6 +126,15 @@ impl std::fmt::Display for OutboundFault {
 
 impl Error for OutboundFault {}
 
+/// Why a client cannot be made.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum ClientFault {
+    #[error("cannot set up TLS")]
+    Tls(#[source] rustls::Error),
+    #[error(transparent)]
+    Proxy(#[from] UnopenedProxy),
+}
+
 /// A client with its trust, its way out and its bounds. Clones share connections.
 #[derive(Clone)]
 pub(crate) struct OutboundClient {
@@ -132,14 +143,14 @@ pub(crate) struct OutboundClient {
 }
 
 impl OutboundClient {
-    /// Trusts `roots` alone. The fault is a line for the operator.
+    /// Trusts `roots` alone.
     pub(crate) fn new(
         roots: Arc<RootCertStore>,
         egress: &Egress,
         bounds: OutboundBounds,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, ClientFault> {
         let tls = pem::client_tls(roots)
-            .map_err(|error| format!("cannot set up TLS: {error}"))?
+            .map_err(ClientFault::Tls)?
             .with_no_client_auth();
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
@@ -216,11 +227,10 @@ impl OutboundClient {
 
 /// What a connection's end is to be called, by the causes beneath it.
 fn of_connection(error: &(dyn Error + 'static)) -> OutboundFault {
-    let mut detail = error.to_string();
+    let detail = chain(error);
     let mut proxy = None;
     let mut certificate = None;
-    let mut cause = error.source();
-    while let Some(deeper) = cause {
+    for deeper in causes(error).skip(1) {
         if let Some(error) = deeper.downcast_ref::<ProxyError>() {
             proxy = Some(error.fault);
         }
@@ -229,9 +239,6 @@ fn of_connection(error: &(dyn Error + 'static)) -> OutboundFault {
         {
             certificate = Some(error.to_string());
         }
-        detail.push_str(": ");
-        detail.push_str(&deeper.to_string());
-        cause = deeper.source();
     }
     match (proxy, certificate) {
         (Some(fault), _) => OutboundFault::Proxy { fault, detail },

@@ -20,7 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use super::Egress;
-use super::proxy::{Proxy, ProxySettings};
+use super::proxy::{Proxy, ProxySettings, UnopenedProxy};
 use super::tunnel::TunnelFault;
 use crate::causes::causes;
 
@@ -52,11 +52,11 @@ impl Error for ProxyError {}
 type BoxError = Box<dyn Error + Send + Sync>;
 
 impl Connector {
-    /// `timeout`: for a connection, with its tunnel. The fault is a line for the operator.
-    pub(crate) fn new(egress: &Egress, timeout: Duration) -> Result<Self, String> {
+    /// `timeout`: for a connection, with its tunnel.
+    pub(crate) fn new(egress: &Egress, timeout: Duration) -> Result<Self, UnopenedProxy> {
         let proxies = egress.proxies().into_iter();
         let proxies = proxies.map(|settings| Ok((settings.clone(), Arc::new(settings.open()?))));
-        let proxies = proxies.collect::<Result<_, String>>()?;
+        let proxies = proxies.collect::<Result<_, UnopenedProxy>>()?;
         let mut straight = HttpConnector::new();
         // TLS is the business of what stands above.
         straight.enforce_http(false);

@@ -18,12 +18,12 @@ mod tunnel;
 
 use std::sync::Arc;
 
-pub(crate) use client::{OutboundBounds, OutboundClient, OutboundFault, SendBody};
+pub(crate) use client::{ClientFault, OutboundBounds, OutboundClient, OutboundFault, SendBody};
 pub use environment::Environment;
 pub(crate) use environment::UnusableProxy;
 pub(crate) use host::{host_and_port, is_permitted, is_this_machine};
 pub use no_proxy::NoProxy;
-pub(crate) use proxy::{Proxy, ProxyUrl};
+pub(crate) use proxy::{Proxy, ProxyUrl, UnopenedProxy};
 pub use proxy::{ProxyCredentials, ProxySettings};
 #[cfg(test)]
 pub(crate) use tests::hostile;

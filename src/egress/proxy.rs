@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 
 use super::host::{authority, host_and_port};
 use crate::percent;
-use crate::secret::SecretRef;
+use crate::secret::{SecretRef, UnreadableSecret};
 
 /// A proxy, checked.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,23 +78,30 @@ fn decoded(text: &str) -> Option<Zeroizing<Vec<u8>>> {
     (!out.iter().any(u8::is_ascii_control)).then_some(out)
 }
 
+/// A proxy whose credentials cannot be read.
+#[derive(Debug, thiserror::Error)]
+#[error("the credentials of proxy {proxy}")]
+pub struct UnopenedProxy {
+    pub(crate) proxy: String,
+    #[source]
+    pub(crate) cause: UnreadableSecret,
+}
+
 impl ProxySettings {
     /// `host:port`, for people and for the proxy's own address.
     pub fn authority(&self) -> String {
         authority(&self.host, self.port)
     }
 
-    /// Reads the credentials now. The fault is a line for the operator.
-    pub fn open(&self) -> Result<Proxy, String> {
+    /// Reads the credentials now.
+    pub fn open(&self) -> Result<Proxy, UnopenedProxy> {
         let read = match &self.credentials {
             None => None,
             Some(ProxyCredentials::Given(given)) => Some(given.clone()),
             Some(ProxyCredentials::Reference(reference)) => {
-                let secret = reference.read().map_err(|fault| {
-                    format!(
-                        "the credentials of proxy {}: {reference} {fault}",
-                        self.authority()
-                    )
+                let secret = reference.open().map_err(|cause| UnopenedProxy {
+                    proxy: self.authority(),
+                    cause,
                 })?;
                 Some(Zeroizing::new(secret.expose().to_vec()))
             }

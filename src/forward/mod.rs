@@ -23,6 +23,6 @@ pub(crate) use send::{
 };
 pub use settings::{ClientIdentity, UpstreamSettings};
 pub(crate) use supply::{Pieces, Replayable, Supply, Whole};
-pub(crate) use upstream::Backend;
+pub(crate) use upstream::{Backend, BackendFault};
+pub(crate) use webhook::{DestinationFault, PostAddress, Webhook};
 pub use webhook::{DestinationHeader, DestinationSettings, DestinationUrl};
-pub(crate) use webhook::{PostAddress, Webhook};

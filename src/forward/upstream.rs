@@ -9,7 +9,7 @@
 
 use std::io;
 use std::net::{IpAddr, SocketAddr};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -22,9 +22,9 @@ use tokio::time::Instant;
 use super::UpstreamSettings;
 use super::grpc::GrpcConnections;
 use super::pool::{BackendStream, DialFault, Pool, Through};
-use crate::egress::TunnelFault;
+use crate::egress::{TunnelFault, UnopenedProxy};
 use crate::limits::{FairQueue, FairQueueBounds, OwnerKey};
-use crate::pem;
+use crate::pem::{self, PemFault};
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -89,14 +89,33 @@ impl Drop for AbortOnDrop {
     }
 }
 
+/// Why a backend cannot be connected to as its settings say.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum BackendFault {
+    #[error(transparent)]
+    File(#[from] PemFault),
+    #[error("`{}` holds no usable certificate", .0.display())]
+    NoRoot(PathBuf),
+    #[error("the system has no usable root certificates: name a file with `ca:`")]
+    NoSystemRoot,
+    #[error(transparent)]
+    Proxy(#[from] UnopenedProxy),
+    #[error("no usable TLS version")]
+    Versions(#[source] rustls::Error),
+    #[error("the client certificate and its key do not fit")]
+    Unfit(#[source] rustls::Error),
+    #[error("`{0}` is no name that a certificate can prove")]
+    Name(String),
+}
+
 impl Backend {
-    /// Reads trust anchors and certificates, and starts resolving. Errors are one line for the operator.
+    /// Reads trust anchors and certificates, and starts resolving.
     /// Must be called within the runtime.
-    pub(crate) fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, String> {
+    pub(crate) fn open(settings: &UpstreamSettings) -> Result<Arc<Self>, BackendFault> {
         Self::open_by(settings, system())
     }
 
-    fn open_by(settings: &UpstreamSettings, names: Resolver) -> Result<Arc<Self>, String> {
+    fn open_by(settings: &UpstreamSettings, names: Resolver) -> Result<Arc<Self>, BackendFault> {
         let roots = if settings.tls {
             roots(settings.ca.as_deref())?
         } else {
@@ -332,7 +351,7 @@ impl Backend {
 }
 
 /// Trust anchors: the given file's, or the system's. Unreadable system roots are skipped, not fatal.
-fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
+fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, BackendFault> {
     let found = match ca {
         Some(path) => pem::chain(path)?,
         None => pem::system_roots(),
@@ -345,8 +364,8 @@ fn roots(ca: Option<&Path>) -> Result<Vec<CertificateDer<'static>>, String> {
         .collect();
     if usable.is_empty() {
         return Err(match ca {
-            Some(path) => format!("`{}` holds no usable certificate", path.display()),
-            None => "the system has no usable root certificates: name a file with `ca:`".to_owned(),
+            Some(path) => BackendFault::NoRoot(path.to_owned()),
+            None => BackendFault::NoSystemRoot,
         });
     }
     Ok(usable)
@@ -395,24 +414,19 @@ fn client_tls(
     roots: &[CertificateDer<'static>],
     identity: Option<&(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
     protocol: &[u8],
-) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), String> {
+) -> Result<(Arc<rustls::ClientConfig>, ServerName<'static>), BackendFault> {
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
-    let builder = pem::client_tls(Arc::new(store))
-        .map_err(|error| format!("no usable TLS version: {error}"))?;
+    let builder = pem::client_tls(Arc::new(store)).map_err(BackendFault::Versions)?;
     let mut config = match identity {
         Some((chain, key)) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())
-            .map_err(|error| format!("the client certificate and its key do not fit: {error}"))?,
+            .map_err(BackendFault::Unfit)?,
         None => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![protocol.to_vec()];
-    let name = ServerName::try_from(settings.host.clone()).map_err(|_| {
-        format!(
-            "`{}` is no name that a certificate can prove",
-            settings.host
-        )
-    })?;
+    let name = ServerName::try_from(settings.host.clone())
+        .map_err(|_| BackendFault::Name(settings.host.clone()))?;
     Ok((Arc::new(config), name))
 }
 

@@ -17,10 +17,13 @@ use super::exchange::{Repeat, exchange};
 use super::send::ExchangeFault;
 use super::send::Intake;
 use super::supply::{Pieces, Replayable};
+use super::upstream::BackendFault;
 use super::{Backend, SendFault, UpstreamSettings};
-use crate::egress::{Egress, OutboundBounds, TunnelFault, host_and_port, is_this_machine};
+use crate::egress::{
+    Egress, OutboundBounds, TunnelFault, UnusableProxy, host_and_port, is_this_machine,
+};
 use crate::limits::Reservation;
-use crate::secret::SecretRef;
+use crate::secret::{SecretFault, SecretRef};
 
 /// The longest URL, in bytes.
 const URL_LIMIT_BYTES: usize = 2048;
@@ -149,39 +152,63 @@ impl DestinationHeader {
     }
 }
 
+/// Why messages cannot be sent to a destination. Holds nothing of its URL or secret.
+#[derive(Debug, thiserror::Error)]
+#[error("destination `{name}`")]
+pub(crate) struct DestinationFault {
+    name: String,
+    #[source]
+    cause: DestinationCause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum DestinationCause {
+    #[error("`url_from` {0}")]
+    UrlFrom(SecretFault),
+    #[error("`url` is not a URL")]
+    NotUrl,
+    #[error("`url` {0}")]
+    Url(&'static str),
+    #[error(transparent)]
+    Environment(#[from] UnusableProxy),
+    #[error(transparent)]
+    Backend(#[from] BackendFault),
+    #[error("`header.secret` {0}")]
+    HeaderSecret(SecretFault),
+}
+
 impl Webhook {
-    /// Reads what the settings name. The fault is a line for the operator. `previous`: the same destination before, whose
+    /// Reads what the settings name. `previous`: the same destination before, whose
     /// connections go on if they are to the same place. Must be called within the runtime.
     pub(crate) fn open(
         settings: &DestinationSettings,
         previous: Option<&Webhook>,
-    ) -> Result<Webhook, String> {
-        Self::open_within(settings, previous, OutboundBounds::DESTINATION)
+    ) -> Result<Webhook, DestinationFault> {
+        Self::open_within(settings, previous, OutboundBounds::DESTINATION).map_err(|cause| {
+            DestinationFault {
+                name: settings.name.clone(),
+                cause,
+            }
+        })
     }
 
     fn open_within(
         settings: &DestinationSettings,
         previous: Option<&Webhook>,
         bounds: OutboundBounds,
-    ) -> Result<Webhook, String> {
-        let name = &settings.name;
+    ) -> Result<Webhook, DestinationCause> {
         let url = match &settings.url {
             DestinationUrl::Written(url) => Zeroizing::new(url.clone().into_bytes()),
             DestinationUrl::From(reference) => {
-                let secret = reference
-                    .read()
-                    .map_err(|fault| format!("`{name}`: `url_from` {fault}"))?;
+                let secret = reference.read().map_err(DestinationCause::UrlFrom)?;
                 Zeroizing::new(secret.expose().to_vec())
             }
         };
-        let url = std::str::from_utf8(&url).map_err(|_| format!("`{name}`: `url` is not a URL"))?;
-        let address =
-            PostAddress::parse(url).map_err(|fault| format!("`{name}`: `url` {fault}"))?;
+        let url = std::str::from_utf8(&url).map_err(|_| DestinationCause::NotUrl)?;
+        let address = PostAddress::parse(url).map_err(DestinationCause::Url)?;
         let proxy = settings
             .egress
-            .route(address.tls, &address.host, address.port);
-        let proxy = proxy
-            .map_err(|unusable| format!("`{name}`: {unusable}"))?
+            .route(address.tls, &address.host, address.port)?
             .cloned();
         let upstream = UpstreamSettings {
             tls: address.tls,
@@ -196,7 +223,7 @@ impl Webhook {
             write_timeout: Duration::from_secs(5),
             idle_timeout: Duration::from_secs(30),
         };
-        let fresh = Backend::open(&upstream).map_err(|fault| format!("`{name}`: {fault}"))?;
+        let fresh = Backend::open(&upstream)?;
         let kept = previous
             .map(|previous| &previous.backend)
             .filter(|kept| kept.is_same_as(&fresh));
@@ -219,7 +246,7 @@ impl Webhook {
             let secret = header
                 .secret
                 .read()
-                .map_err(|fault| format!("`{name}`: `header.secret` {fault}"))?;
+                .map_err(DestinationCause::HeaderSecret)?;
             let scheme = header.scheme.as_deref().unwrap_or_default();
             let blank: &[u8] = if scheme.is_empty() { b"" } else { b" " };
             line(&[
@@ -231,7 +258,7 @@ impl Webhook {
             ]);
         }
         Ok(Webhook {
-            name: name.clone(),
+            name: settings.name.clone(),
             backend,
             place,
             head,

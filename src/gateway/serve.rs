@@ -23,6 +23,7 @@ use super::phases::Phases;
 use crate::accept::{Edge, FRAME_LIMIT_BYTES, Stage, Terms, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp};
 use crate::call::witness::witness;
+use crate::causes::lines;
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
@@ -69,7 +70,8 @@ impl Gateway {
         );
         let heard = metrics.clone();
         let events = Events::to(move |event| Shared::heard(&heard, &event));
-        let snapshot = Snapshot::build(&plan, &clock, &events, None)?;
+        let snapshot = Snapshot::build(&plan, &clock, &events, None)
+            .map_err(|faults| lines(&faults))?;
         let trail = Trail::open(&plan.audit).map_err(|fault| vec![fault])?;
         let mut sockets = Vec::with_capacity(plan.listeners.len());
         let mut faults = Vec::new();
@@ -212,7 +214,8 @@ impl Gateway {
         if plan.audit != self.audit {
             return Err(vec!["`audit` can only change by a restart".to_owned()]);
         }
-        let mut snapshot = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before))?;
+        let built = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before));
+        let mut snapshot = built.map_err(|faults| lines(&faults))?;
         let read = changes::digests(&plan.files);
         let changed = changes::changes(&before, &snapshot, (&self.files.known(), &read));
         // Before the swap: no connection may be judged by old trust in the new snapshot.

@@ -7,6 +7,7 @@
 //! anchor needs one that is current (RFC 5280 section 6.3).
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use aws_lc_rs::digest;
@@ -23,7 +24,7 @@ use x509_parser::revocation_list::CertificateRevocationList;
 use x509_parser::x509::X509Version;
 
 use super::certificate::{AuthorityScope, signing_name};
-use super::file;
+use super::file::{self, UnreadableFile};
 use crate::accept::ClientAuthority;
 use crate::apps::Glob;
 use crate::pem;
@@ -42,6 +43,49 @@ pub(super) struct Authority {
     /// The earliest `nextUpdate` of all lists, Unix seconds.
     lists_good_until: i64,
     algorithms: WebPkiSupportedAlgorithms,
+}
+
+/// What is wrong with an authority's files.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum AuthorityFault {
+    #[error(transparent)]
+    File(#[from] UnreadableFile),
+    #[error("`{}` is not PEM", .path.display())]
+    NotPem {
+        path: PathBuf,
+        #[source]
+        cause: rustls_pki_types::pem::Error,
+    },
+    #[error("`{}` holds an authority that cannot be used", .path.display())]
+    Unusable {
+        path: PathBuf,
+        #[source]
+        cause: UnusableAuthority,
+    },
+    #[error("`{}` holds no certificate", .0.display())]
+    NoCertificate(PathBuf),
+    #[error("`{}` holds a revocation list that cannot be read", .0.display())]
+    RevocationList(PathBuf),
+    #[error("`{}` holds no revocation list", .0.display())]
+    NoRevocationList(PathBuf),
+}
+
+impl AuthorityFault {
+    fn not_pem(path: &Path) -> impl FnOnce(rustls_pki_types::pem::Error) -> Self {
+        move |cause| AuthorityFault::NotPem {
+            path: path.to_owned(),
+            cause,
+        }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum UnusableAuthority {
+    /// It may not sign certificates.
+    #[error("{0}")]
+    NoSigner(&'static str),
+    #[error(transparent)]
+    NoAnchor(Error),
 }
 
 /// Why an authority does not vouch for a chain, and what a handshake answers then.
@@ -84,12 +128,11 @@ impl NotVouched {
 }
 
 impl Authority {
-    /// Reads the PEM files, and adds what they hold to `hash`. Errors name the file and the cause, lower case, without
-    /// a full stop.
+    /// Reads the PEM files, and adds what they hold to `hash`.
     pub(crate) fn read(
         settings: &ClientAuthority,
         hash: &mut digest::Context,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, AuthorityFault> {
         let (ca, crl) = (&settings.file, settings.crl.as_deref());
         let scope = AuthorityScope {
             name: Arc::from(settings.name.as_str()),
@@ -102,22 +145,20 @@ impl Authority {
         hash.update(&file);
         let (mut anchors, mut validity) = (Vec::new(), Vec::new());
         let certificates = pem::certificates(&file);
-        for certificate in
-            certificates.map_err(|error| format!("`{}` is not PEM: {error}", ca.display()))?
-        {
-            let unusable = |error: &str| {
-                format!(
-                    "`{}` holds an authority that cannot be used: {error}",
-                    ca.display()
-                )
+        for certificate in certificates.map_err(AuthorityFault::not_pem(ca))? {
+            let unusable = |cause| AuthorityFault::Unusable {
+                path: ca.clone(),
+                cause,
             };
-            validity.push(signer(&certificate, KeyUsageRule::IfPresent).map_err(unusable)?);
+            let signer = signer(&certificate, KeyUsageRule::IfPresent)
+                .map_err(|words| unusable(UnusableAuthority::NoSigner(words)))?;
+            validity.push(signer);
             let anchor = webpki::anchor_from_trusted_cert(&certificate)
-                .map_err(|error| unusable(&error.to_string()))?;
+                .map_err(|error| unusable(UnusableAuthority::NoAnchor(error)))?;
             anchors.push(anchor.to_owned());
         }
         if anchors.is_empty() {
-            return Err(format!("`{}` holds no certificate", ca.display()));
+            return Err(AuthorityFault::NoCertificate(ca.clone()));
         }
         let (mut lists, mut lists_good_until) = (Vec::new(), i64::MAX);
         hash.update(&[u8::from(crl.is_some())]);
@@ -126,15 +167,8 @@ impl Authority {
             hash.update(&(file.len() as u64).to_be_bytes());
             hash.update(&file);
             let found = pem::revocation_lists(&file);
-            for list in
-                found.map_err(|error| format!("`{}` is not PEM: {error}", path.display()))?
-            {
-                let unreadable = || {
-                    format!(
-                        "`{}` holds a revocation list that cannot be read",
-                        path.display()
-                    )
-                };
+            for list in found.map_err(AuthorityFault::not_pem(path))? {
+                let unreadable = || AuthorityFault::RevocationList(path.to_owned());
                 let (_, parsed) =
                     CertificateRevocationList::from_der(&list).map_err(|_| unreadable())?;
                 let next = parsed
@@ -145,7 +179,7 @@ impl Authority {
                 lists.push(CertRevocationList::Owned(owned));
             }
             if lists.is_empty() {
-                return Err(format!("`{}` holds no revocation list", path.display()));
+                return Err(AuthorityFault::NoRevocationList(path.to_owned()));
             }
         }
         let algorithms =

@@ -21,7 +21,7 @@ use super::event::shown;
 use super::json;
 use super::keys::KeySetFault;
 use crate::egress::{
-    Egress, OutboundBounds, OutboundClient, OutboundFault, TunnelFault, is_permitted,
+    ClientFault, Egress, OutboundBounds, OutboundClient, OutboundFault, TunnelFault, is_permitted,
 };
 use crate::media_type::{self, MediaType};
 use crate::secret::SecretRef;
@@ -101,6 +101,34 @@ pub(super) struct Fetched {
     pub host: String,
 }
 
+/// A URL that may not be asked, as a message shows it.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum AddressFault {
+    #[error("`{0}` is not a URL")]
+    NotUrl(String),
+    #[error("`{0}` must be an `https` URL (`http` only on loopback)")]
+    Insecure(String),
+}
+
+/// Why an issuer cannot even be asked.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum RemoteFault {
+    #[error(transparent)]
+    Address(#[from] AddressFault),
+    #[error(transparent)]
+    Client(#[from] ClientFault),
+}
+
+/// Where an issuer has its discovery document (OpenID Connect Discovery section 4).
+pub(super) fn discovery_document(issuer: &str) -> Result<Uri, AddressFault> {
+    let refused = |_| AddressFault::NotUrl(issuer.to_owned());
+    let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
+    let document = url
+        .join(".well-known/openid-configuration")
+        .map_err(refused)?;
+    permitted(document.as_str())
+}
+
 /// Somewhere that key sets come from.
 #[async_trait]
 pub(super) trait Fetch: Send + Sync + 'static {
@@ -127,7 +155,7 @@ impl Remote {
         roots: Arc<RootCertStore>,
         egress: &Egress,
         token: Option<SecretRef>,
-    ) -> Result<Self, String> {
+    ) -> Result<Self, RemoteFault> {
         Ok(Remote {
             client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             place: KeyLocation::KeySet(permitted(url)?),
@@ -141,16 +169,10 @@ impl Remote {
         roots: Arc<RootCertStore>,
         egress: &Egress,
         token: Option<SecretRef>,
-    ) -> Result<Self, String> {
-        let refused = |_| format!("`{issuer}` is not a URL");
-        let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
-        let document = url
-            .join(".well-known/openid-configuration")
-            .map_err(refused)?;
-        let document = permitted(document.as_str())?;
+    ) -> Result<Self, RemoteFault> {
         let place = KeyLocation::Discovery {
             issuer: issuer.to_owned(),
-            document,
+            document: discovery_document(issuer)?,
         };
         Ok(Remote {
             client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
@@ -184,9 +206,9 @@ impl Remote {
                     .get("jwks_uri")
                     .and_then(serde_json::Value::as_str)
                     .ok_or(FetchFault::Discovery)?;
-                let insecure = |detail| FetchError {
+                let insecure = |fault: AddressFault| FetchError {
                     fault: FetchFault::InsecureUrl,
-                    detail,
+                    detail: fault.to_string(),
                 };
                 self.get(&permitted(url).map_err(insecure)?).await
             }
@@ -206,8 +228,8 @@ impl Remote {
             detail,
         };
         let secret = reference
-            .read()
-            .map_err(|fault| unreadable(format!("{reference} {fault}")))?;
+            .open()
+            .map_err(|fault| unreadable(fault.to_string()))?;
         let bearer = Zeroizing::new([b"Bearer ", secret.expose()].concat());
         let mut value = HeaderValue::from_bytes(&bearer)
             .map_err(|_| unreadable(format!("{reference} fits no header")))?;
@@ -266,15 +288,13 @@ impl Fetch for Remote {
 
 /// A URL that may be asked: `https`, or `http` where no network is in between. A message leaves the query out, which some
 /// providers use for keys of their own.
-pub(super) fn permitted(url: &str) -> Result<Uri, String> {
+pub(super) fn permitted(url: &str) -> Result<Uri, AddressFault> {
     let place = shown(url.split(['?', '#']).next().unwrap_or_default());
-    let uri: Uri = url.parse().map_err(|_| format!("`{place}` is not a URL"))?;
-    if is_permitted(&uri) {
-        return Ok(uri);
+    match url.parse() {
+        Ok(uri) if is_permitted(&uri) => Ok(uri),
+        Ok(_) => Err(AddressFault::Insecure(place)),
+        Err(_) => Err(AddressFault::NotUrl(place)),
     }
-    Err(format!(
-        "`{place}` must be an `https` URL (`http` only on loopback)"
-    ))
 }
 
 /// RFC 6454 section 5: scheme, host and port.
@@ -387,7 +407,7 @@ mod tests {
             "https://u@idp.example/keys?secret",
             "https://[/#secret",
         ] {
-            let message = permitted(url).unwrap_err();
+            let message = permitted(url).unwrap_err().to_string();
             assert!(!message.contains("secret"), "{message}");
         }
     }

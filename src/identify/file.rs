@@ -3,21 +3,32 @@
 //! What it does: reads one file and says what is wrong with it. What it refuses to know: what is in it, and why it is read.
 //! Invariant: a message names the path and the kind of fault, and nothing of the content.
 
-use std::path::Path;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
 
 use crate::document::{self, ReadFault};
 
-/// The bytes of the file. Errors are lower case, without a full stop.
-pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, String> {
+/// Why a file is not read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum UnreadableFile {
+    #[error("`{}` is larger than {limit_bytes} bytes", .path.display())]
+    TooLarge { path: PathBuf, limit_bytes: u64 },
+    #[error("`{}` cannot be read: {kind}", .path.display())]
+    Unreadable { path: PathBuf, kind: ErrorKind },
+}
+
+/// The bytes of the file.
+pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, UnreadableFile> {
     match document::read(path, limit_bytes) {
         Ok(mut content) => Ok(std::mem::take(&mut *content)),
-        Err(ReadFault::TooLarge) => Err(format!(
-            "`{}` is larger than {limit_bytes} bytes",
-            path.display()
-        )),
-        Err(ReadFault::Unreadable(kind)) => {
-            Err(format!("`{}` cannot be read: {kind}", path.display()))
-        }
+        Err(ReadFault::TooLarge) => Err(UnreadableFile::TooLarge {
+            path: path.to_owned(),
+            limit_bytes,
+        }),
+        Err(ReadFault::Unreadable(kind)) => Err(UnreadableFile::Unreadable {
+            path: path.to_owned(),
+            kind,
+        }),
     }
 }
 
@@ -32,16 +43,13 @@ mod tests {
         let path = folder.write("some", "12345");
         assert_eq!(read(&path, 5), Ok(b"12345".to_vec()));
         assert_eq!(
-            read(&path, 4),
-            Err(format!("`{}` is larger than 4 bytes", path.display()))
+            read(&path, 4).unwrap_err().to_string(),
+            format!("`{}` is larger than 4 bytes", path.display())
         );
         let missing = folder.join("none");
         assert_eq!(
-            read(&missing, 4),
-            Err(format!(
-                "`{}` cannot be read: entity not found",
-                missing.display()
-            ))
+            read(&missing, 4).unwrap_err().to_string(),
+            format!("`{}` cannot be read: entity not found", missing.display())
         );
     }
 }

@@ -5,6 +5,7 @@
 //! trust. Invariants: no claim is used before the signature holds; a key that may exist but cannot be
 //! looked up now is "unavailable" and not "rejected".
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -15,6 +16,7 @@ use tokio::time::Instant;
 
 use crate::accept::AssertionHeader;
 use crate::clock::UnixMillis;
+use crate::egress::UnopenedProxy;
 use crate::pem;
 use crate::reason::Reason;
 
@@ -22,8 +24,8 @@ use super::Surroundings;
 use super::algorithm::Algorithm;
 use super::claims;
 use super::facts::{CertificateFacts, Facts};
-use super::fetch::{FetchFault, Remote};
-use super::file;
+use super::fetch::{FetchFault, Remote, RemoteFault};
+use super::file::{self, UnreadableFile};
 use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, RefreshOutcome, Upkeep};
 use super::keys::{FoundKey, KeySet};
 use super::kind;
@@ -48,18 +50,39 @@ pub(super) struct Issuer {
 }
 
 /// What is wrong with an issuer's settings or files.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Debug, thiserror::Error)]
+#[error("issuer `{issuer}`")]
 pub struct IssuerFault {
     /// The issuer's name in our configuration.
-    pub issuer: String,
-    /// Lower case, no full stop.
-    pub message: String,
+    pub(crate) issuer: String,
+    #[source]
+    pub(crate) cause: IssuerCause,
 }
 
-impl std::fmt::Display for IssuerFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "issuer `{}`: {}", self.issuer, self.message)
-    }
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum IssuerCause {
+    #[error(transparent)]
+    File(#[from] UnreadableFile),
+    #[error(transparent)]
+    Proxy(#[from] UnopenedProxy),
+    #[error(transparent)]
+    Remote(#[from] RemoteFault),
+    #[error("at least one audience is needed")]
+    NoAudience,
+    #[error("at least one algorithm is needed")]
+    NoAlgorithm,
+    #[error("`{0}` is no asymmetric signature algorithm")]
+    Algorithm(String),
+    #[error("`{}` is no usable key set: {code}", .path.display())]
+    KeySet { path: PathBuf, code: &'static str },
+    #[error("`ca` is no PEM file of certificates")]
+    NotPem(#[source] rustls_pki_types::pem::Error),
+    #[error("`ca` holds a certificate that cannot be used")]
+    Unusable(#[source] rustls::Error),
+    #[error("`ca` holds no certificate")]
+    NoCertificate,
+    #[error("has the name or the `issuer` of `{0}`")]
+    Twin(Arc<str>),
 }
 
 /// A token that holds, and for how long.
@@ -77,28 +100,22 @@ impl Issuer {
         surroundings: &Surroundings,
         previous: Option<&Arc<Issuer>>,
     ) -> Result<Arc<Issuer>, IssuerFault> {
-        static IDS: AtomicU64 = AtomicU64::new(1);
-        let fault = |message| IssuerFault {
+        Self::open_any(settings, surroundings, previous).map_err(|cause| IssuerFault {
             issuer: settings.name.clone(),
-            message,
-        };
-        let authorities = settings
-            .ca
-            .as_deref()
-            .map(read)
-            .transpose()
-            .map_err(fault)?;
-        let key_authorities = settings
-            .key_access
-            .ca
-            .as_deref()
-            .map(read)
-            .transpose()
-            .map_err(fault)?;
+            cause,
+        })
+    }
+
+    fn open_any(
+        settings: &IssuerSettings,
+        surroundings: &Surroundings,
+        previous: Option<&Arc<Issuer>>,
+    ) -> Result<Arc<Issuer>, IssuerCause> {
+        static IDS: AtomicU64 = AtomicU64::new(1);
+        let authorities = settings.ca.as_deref().map(read).transpose()?;
+        let key_authorities = settings.key_access.ca.as_deref().map(read).transpose()?;
         let key_file = match &settings.keys {
-            KeySource::File(path) | KeySource::Bundle { file: path, .. } => {
-                Some(read(path).map_err(fault)?)
-            }
+            KeySource::File(path) | KeySource::Bundle { file: path, .. } => Some(read(path)?),
             KeySource::Discovery | KeySource::Url(_) => None,
         };
         let files = fingerprint(&[
@@ -106,7 +123,7 @@ impl Issuer {
             key_authorities.as_deref(),
             key_file.as_deref(),
         ]);
-        let proxies = proxies(settings).map_err(fault)?;
+        let proxies = proxies(settings)?;
         let unchanged = previous.filter(|previous| {
             previous.settings == *settings && previous.files == files && previous.proxies == proxies
         });
@@ -115,18 +132,15 @@ impl Issuer {
         }
 
         let name: Arc<str> = Arc::from(settings.name.as_str());
-        let upkeep = upkeep(settings, &name, surroundings).map_err(fault)?;
+        let upkeep = upkeep(settings, &name, surroundings)?;
         let live = match (&settings.keys, key_file) {
             (
                 source @ (KeySource::File(path) | KeySource::Bundle { file: path, .. }),
                 Some(document),
             ) => {
-                let refused = |cause| {
-                    fault(format!(
-                        "`{}` is no usable key set: {}",
-                        path.display(),
-                        FetchFault::Keys(cause).code()
-                    ))
+                let refused = |cause| IssuerCause::KeySet {
+                    path: path.clone(),
+                    code: FetchFault::Keys(cause).code(),
                 };
                 let keys = match source {
                     KeySource::Bundle { .. } => KeySet::parse_bundle(&document, &upkeep.allowed),
@@ -137,7 +151,7 @@ impl Issuer {
             }
             (source, _) => {
                 let trusted = key_authorities.as_deref().or(authorities.as_deref());
-                let roots = Arc::new(roots(trusted).map_err(fault)?);
+                let roots = Arc::new(roots(trusted)?);
                 let token = settings.key_access.token.clone();
                 let remote = match source {
                     KeySource::Url(url) => Remote::key_set(url, roots, &settings.egress, token),
@@ -152,12 +166,7 @@ impl Issuer {
                         && earlier.algorithms == settings.algorithms
                 };
                 let keys = previous.filter(same_place).map(|previous| &previous.live);
-                LiveKeys::start(
-                    upkeep,
-                    Box::new(remote.map_err(fault)?),
-                    keys,
-                    &surroundings.runtime,
-                )
+                LiveKeys::start(upkeep, Box::new(remote?), keys, &surroundings.runtime)
             }
         };
         let id = IDS.fetch_add(1, Ordering::Relaxed);
@@ -211,7 +220,7 @@ impl Issuer {
     }
 
     /// The roots to trust when it is asked over TLS; reads the file again.
-    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, String> {
+    pub(super) fn roots(&self) -> Result<Arc<RootCertStore>, IssuerCause> {
         let authorities = self.settings.ca.as_deref().map(read).transpose()?;
         roots(authorities.as_deref()).map(Arc::new)
     }
@@ -293,21 +302,19 @@ fn upkeep(
     settings: &IssuerSettings,
     name: &Arc<str>,
     surroundings: &Surroundings,
-) -> Result<Upkeep, String> {
+) -> Result<Upkeep, IssuerCause> {
     if settings.audiences.is_empty() {
-        return Err("at least one audience is needed".to_owned());
+        return Err(IssuerCause::NoAudience);
     }
-    let known = |name: &String| {
-        Algorithm::parse(name)
-            .ok_or_else(|| format!("`{name}` is no asymmetric signature algorithm"))
-    };
+    let known =
+        |name: &String| Algorithm::parse(name).ok_or_else(|| IssuerCause::Algorithm(name.clone()));
     let allowed = settings
         .algorithms
         .iter()
         .map(known)
         .collect::<Result<Vec<_>, _>>()?;
     if allowed.is_empty() {
-        return Err("at least one algorithm is needed".to_owned());
+        return Err(IssuerCause::NoAlgorithm);
     }
     Ok(Upkeep {
         issuer: name.clone(),
@@ -320,19 +327,15 @@ fn upkeep(
 }
 
 /// The configured authorities, else the system's.
-fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
+fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, IssuerCause> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(authorities) => {
-            let certificates = pem::certificates(authorities)
-                .map_err(|error| format!("`ca` is no PEM file of certificates: {error}"))?;
-            for certificate in certificates {
-                roots.add(certificate).map_err(|error| {
-                    format!("`ca` holds a certificate that cannot be used: {error}")
-                })?;
+            for certificate in pem::certificates(authorities).map_err(IssuerCause::NotPem)? {
+                roots.add(certificate).map_err(IssuerCause::Unusable)?;
             }
             if roots.is_empty() {
-                return Err("`ca` holds no certificate".to_owned());
+                return Err(IssuerCause::NoCertificate);
             }
         }
         // A machine without roots is no fault here: an issuer on loopback needs none, and a fetch over TLS
@@ -344,12 +347,12 @@ fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, String> {
     Ok(roots)
 }
 
-fn read(path: &std::path::Path) -> Result<Vec<u8>, String> {
+fn read(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
     file::read(path, FILE_LIMIT_BYTES)
 }
 
 /// Tells the credentials of the proxies before an issuer apart.
-fn proxies(settings: &IssuerSettings) -> Result<[u8; 32], String> {
+fn proxies(settings: &IssuerSettings) -> Result<[u8; 32], UnopenedProxy> {
     let opened: Vec<_> = settings
         .egress
         .proxies()

@@ -40,6 +40,7 @@ mod forge;
 mod tests;
 
 pub use algorithm::ALGORITHMS;
+pub(crate) use authority::AuthorityFault;
 pub(crate) use authority::anchors as signing_certificates;
 pub(crate) use certificate::own_trust_domain;
 pub use claim_path::ClaimPath;
@@ -54,7 +55,7 @@ pub(crate) use issuer::IssuerFault;
 pub(crate) use json::object as strict_object;
 pub(crate) use jwks::IssuerStatus;
 pub use login::{CliConfiguration, CliSettings, LoginSettings, SetCookie};
-pub(crate) use login::{Finished, Login, Session, session_key_bytes};
+pub(crate) use login::{Finished, Login, LoginFault, Session, session_key_bytes};
 pub(crate) use mtls::{ClientTrust, ClientVerifier};
 pub(crate) use rejection::{Rejection, RejectionKind};
 pub use settings::{
@@ -63,7 +64,7 @@ pub use settings::{
 };
 pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
 pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
-pub(crate) use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS};
+pub(crate) use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS, WebhookFault};
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -79,7 +80,7 @@ use crate::reason::Reason;
 use cache::{Evidence, RememberedJudgement, TokenCache};
 use client_token::ClientTokens;
 use doubts::Doubt;
-use issuer::Issuer;
+use issuer::{Issuer, IssuerCause};
 use login::Memory;
 use mtls::Holder;
 use token::Unproven;
@@ -162,10 +163,9 @@ impl Identifier {
                         other.name == issuer.name || other.settings().issuer == one.issuer
                     });
                     if let Some(twin) = twin {
-                        let message = format!("has the name or the `issuer` of `{}`", twin.name);
                         faults.push(IssuerFault {
                             issuer: one.name.clone(),
-                            message,
+                            cause: IssuerCause::Twin(twin.name.clone()),
                         });
                     }
                     issuers.push(issuer);
@@ -230,7 +230,7 @@ impl Identifier {
         self,
         settings: Option<&LoginSettings>,
         previous: Option<&Identifier>,
-    ) -> Result<Identifier, Vec<String>> {
+    ) -> Result<Identifier, Vec<LoginFault>> {
         let previous = previous.and_then(|previous| previous.login.as_ref());
         let open = |settings| Login::open(settings, &self.issuers, self.memory.clone(), previous);
         let login = settings.map(open).transpose()?;
@@ -242,11 +242,11 @@ impl Identifier {
         self.login.as_ref()
     }
 
-    /// The same room, which knows these webhook secrets and no others; or a line for each that cannot be used.
+    /// The same room, which knows these webhook secrets and no others; or what is wrong with each that cannot be used.
     pub(crate) fn with_webhooks(
         self,
         settings: &[WebhookSettings],
-    ) -> Result<Identifier, Vec<String>> {
+    ) -> Result<Identifier, Vec<WebhookFault>> {
         Ok(Identifier {
             webhooks: Webhooks::read(settings)?,
             ..self

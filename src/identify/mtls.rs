@@ -25,7 +25,7 @@ use crate::accept::{self, ClientCertificates, ClientChain, ShownCertificate};
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-use super::authority::{Authority, NotVouched};
+use super::authority::{Authority, AuthorityFault, NotVouched};
 use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts};
@@ -75,8 +75,8 @@ pub(super) struct Holder {
 }
 
 impl ClientTrust {
-    /// Reads the PEM files. Errors name the file and the cause, lower case, without a full stop.
-    pub(crate) fn read(settings: &ClientCertificates) -> Result<Self, String> {
+    /// Reads the PEM files.
+    pub(crate) fn read(settings: &ClientCertificates) -> Result<Self, AuthorityFault> {
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&[u8::from(settings.required)]);
         let authorities = settings

@@ -15,6 +15,7 @@ use super::facts::{Facts, Method, WEBHOOKS};
 use super::settings::WebhookSettings;
 use crate::apps::AppPath;
 use crate::reason::Reason;
+use crate::secret::SecretFault;
 
 /// The most secrets of one app that may overlap: the current one, the last, and some patience.
 pub(crate) const WEBHOOK_SECRETS: usize = 4;
@@ -35,32 +36,58 @@ struct KnownSecrets {
     digests: [Digest; WEBHOOK_SECRETS],
 }
 
+/// What is wrong with an app's secrets, without what was read.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WebhookFault {
+    #[error("of app `{app}`: at most {} may overlap", WEBHOOK_SECRETS)]
+    TooMany { app: AppPath },
+    #[error("of app `{app}`: secret {number} {fault}")]
+    Secret {
+        app: AppPath,
+        number: usize,
+        fault: WebhookSecretFault,
+    },
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum WebhookSecretFault {
+    #[error(transparent)]
+    Unreadable(#[from] SecretFault),
+    #[error("has fewer than {} bytes", WEBHOOK_SECRET_LEAST_BYTES)]
+    Short,
+    #[error("is another app's too")]
+    Shared,
+}
+
 impl Webhooks {
     pub(super) fn none() -> Self {
         Webhooks(HashMap::default())
     }
 
-    /// Reads every secret, or tells why some cannot be used: one line each, without what was read.
-    pub(super) fn read(settings: &[WebhookSettings]) -> Result<Self, Vec<String>> {
+    /// Reads every secret, or tells why some cannot be used.
+    pub(super) fn read(settings: &[WebhookSettings]) -> Result<Self, Vec<WebhookFault>> {
         let mut faults = Vec::new();
         let mut owners: HashMap<Digest, &AppPath> = HashMap::new();
         let mut known: HashMap<AppPath, KnownSecrets, ahash::RandomState> = HashMap::default();
         for one in settings {
             let mut digests = [NOBODYS; WEBHOOK_SECRETS];
             if one.secrets.len() > WEBHOOK_SECRETS {
-                faults.push(format!(
-                    "of app `{}`: at most {WEBHOOK_SECRETS} may overlap",
-                    one.app
-                ));
+                faults.push(WebhookFault::TooMany {
+                    app: one.app.clone(),
+                });
             }
             for ((place, reference), number) in digests.iter_mut().zip(&one.secrets).zip(1..) {
-                let mut fault = |words: String| {
-                    faults.push(format!("of app `{}`: secret {number} {words}", one.app))
+                let mut fault = |fault| {
+                    faults.push(WebhookFault::Secret {
+                        app: one.app.clone(),
+                        number,
+                        fault,
+                    });
                 };
                 match reference.read() {
-                    Err(cause) => fault(cause.to_string()),
+                    Err(cause) => fault(cause.into()),
                     Ok(secret) if secret.expose().len() < WEBHOOK_SECRET_LEAST_BYTES => {
-                        fault(format!("has fewer than {WEBHOOK_SECRET_LEAST_BYTES} bytes"));
+                        fault(WebhookSecretFault::Short);
                     }
                     Ok(secret) => *place = digest_of(secret.expose()),
                 }
@@ -69,7 +96,7 @@ impl Webhooks {
                         .insert(*place, &one.app)
                         .is_some_and(|owner| *owner != one.app)
                 {
-                    fault("is another app's too".to_owned());
+                    fault(WebhookSecretFault::Shared);
                 }
             }
             let facts = Facts {

@@ -11,6 +11,7 @@ use tokio::net::TcpSocket;
 
 use super::{Settings, Snapshot};
 use crate::audit::Trail;
+use crate::causes::lines;
 use crate::clock::Clock;
 use crate::identify::Events;
 
@@ -24,11 +25,8 @@ pub(crate) fn examine(plan: &Settings, admin: SocketAddr, clock: &Clock) -> Vec<
     {
         Ok(runtime) => {
             let _entered = runtime.enter();
-            faults.extend(
-                Snapshot::build(plan, clock, &Events::ignored(), None)
-                    .err()
-                    .unwrap_or_default(),
-            );
+            let built = Snapshot::build(plan, clock, &Events::ignored(), None);
+            faults.extend(lines(&built.err().unwrap_or_default()));
         }
         Err(error) => faults.push(format!("the runtime cannot be started: {error}")),
     }

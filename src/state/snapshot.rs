@@ -14,20 +14,21 @@ use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{AlertSettings, QuerySettings};
-use crate::accept::{self, ListenerSettings};
+use crate::accept::{self, ListenerSettings, TlsFault};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
-use crate::forward::{Backend, UpstreamSettings, Webhook};
+use crate::forward::{Backend, BackendFault, DestinationFault, UpstreamSettings, Webhook};
 use crate::identify::{
-    ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier, IssuerSettings,
-    LoginSettings, Surroundings, WebhookSettings,
+    AuthorityFault, ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier,
+    IssuerFault, IssuerSettings, LoginFault, LoginSettings, Surroundings, WebhookFault,
+    WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
 use crate::route::Upstream;
 use crate::transform::IngestSettings;
-use crate::vault::{Vault, VaultSettings};
+use crate::vault::{UnreadableCredential, Vault, VaultSettings};
 use crate::view::Site;
 
 /// The next snapshot's number.
@@ -99,6 +100,39 @@ pub struct Listener {
     trust: Option<(Arc<ClientVerifier>, Option<ClientTrust>)>,
 }
 
+/// One reason why a snapshot cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SnapshotFault {
+    #[error("listener `{name}`")]
+    ClientTrust {
+        name: String,
+        #[source]
+        cause: AuthorityFault,
+    },
+    #[error("listener `{name}`")]
+    Tls {
+        name: String,
+        #[source]
+        cause: TlsFault,
+    },
+    #[error(transparent)]
+    Issuer(#[from] IssuerFault),
+    #[error(transparent)]
+    Login(#[from] LoginFault),
+    #[error("webhooks {0}")]
+    Webhook(WebhookFault),
+    #[error(transparent)]
+    Destination(#[from] DestinationFault),
+    #[error(transparent)]
+    Credential(#[from] UnreadableCredential),
+    #[error("upstream {name}")]
+    Backend {
+        name: &'static str,
+        #[source]
+        cause: BackendFault,
+    },
+}
+
 impl Snapshot {
     /// Builds the next snapshot, or tells every reason why it cannot be. Must run within the runtime.
     pub(crate) fn build(
@@ -106,8 +140,8 @@ impl Snapshot {
         clock: &Clock,
         events: &Events,
         previous: Option<&Snapshot>,
-    ) -> Result<Snapshot, Vec<String>> {
-        let mut faults = Vec::new();
+    ) -> Result<Snapshot, Vec<SnapshotFault>> {
+        let mut faults: Vec<SnapshotFault> = Vec::new();
         let listeners = listeners(plan, events, previous, &mut faults);
         let verifiers = listeners
             .iter()
@@ -131,17 +165,19 @@ impl Snapshot {
                         .with_client_tokens(&plan.client_tokens)
                         .with_policy_claims(claims)
                 })
-                .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+                .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
                 .ok()
                 .and_then(|identifier| {
                     let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
-                    login.map_err(|found| faults.extend(found)).ok()
+                    login
+                        .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
+                        .ok()
                 });
         let identifier = identifier.and_then(|identifier| {
             let known = identifier.with_webhooks(&plan.webhooks);
             known
                 .map_err(|found| {
-                    faults.extend(found.iter().map(|fault| format!("webhooks {fault}")))
+                    faults.extend(found.into_iter().map(SnapshotFault::Webhook));
                 })
                 .ok()
         });
@@ -150,16 +186,21 @@ impl Snapshot {
             let earlier = previous.and_then(|snapshot| snapshot.destinations.get(&settings.name));
             match Webhook::open(settings, earlier.map(Arc::as_ref)) {
                 Ok(webhook) => drop(destinations.insert(settings.name.clone(), Arc::new(webhook))),
-                Err(fault) => faults.push(format!("destination {fault}")),
+                Err(fault) => faults.push(fault.into()),
             }
         }
         let vault = Vault::open(&plan.vault, clock.clone())
-            .map_err(|found| faults.extend(found.iter().map(ToString::to_string)))
+            .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
             .ok();
         let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {
             let fresh = Backend::open(settings.as_ref()?);
             let fresh = fresh
-                .map_err(|fault| faults.push(format!("upstream {}: {fault}", upstream.name())))
+                .map_err(|cause| {
+                    faults.push(SnapshotFault::Backend {
+                        name: upstream.name(),
+                        cause,
+                    });
+                })
                 .ok()?;
             // One that verifies alike keeps its connections.
             let kept = previous
@@ -226,7 +267,7 @@ fn listeners(
     plan: &Settings,
     events: &Events,
     previous: Option<&Snapshot>,
-    faults: &mut Vec<String>,
+    faults: &mut Vec<SnapshotFault>,
 ) -> Vec<Listener> {
     let known: HashMap<&str, &Arc<ClientVerifier>> = previous
         .iter()
@@ -248,7 +289,10 @@ fn listeners(
                         None,
                     ))
                 }
-                (Err(fault), _) => faults.push(format!("listener `{}`: {fault}", listener.name)),
+                (Err(cause), _) => faults.push(SnapshotFault::ClientTrust {
+                    name: listener.name.clone(),
+                    cause,
+                }),
             }
         }
         let verifier = trust
@@ -256,7 +300,12 @@ fn listeners(
             .map(|(verifier, _)| verifier.clone() as Arc<dyn ClientCertVerifier>);
         let tls = listener.tls.as_ref().and_then(|settings| {
             accept::server_config(settings, verifier)
-                .map_err(|fault| faults.push(format!("listener `{}`: {fault}", listener.name)))
+                .map_err(|cause| {
+                    faults.push(SnapshotFault::Tls {
+                        name: listener.name.clone(),
+                        cause,
+                    });
+                })
                 .ok()
                 .map(Arc::new)
         });

@@ -24,7 +24,7 @@ use crate::clock::{Clock, UnixMillis};
 use crate::profiles::Credential;
 use crate::reason::Reason;
 use crate::route::Route;
-use crate::secret::{Secret, SecretFault, SecretRef};
+use crate::secret::{Secret, SecretRef, UnreadableSecret};
 
 /// How long a refused token stays behind the next before it is tried again, in milliseconds. A new or
 /// reactivated token takes up to five minutes to reach all satellites.
@@ -58,27 +58,18 @@ struct ProjectTokens {
     retry_first_at: AtomicI64,
 }
 
-/// A secret that could not be read, for `check` and the log; never the secret.
-#[derive(Debug)]
-pub(crate) struct UnreadableSecret {
+/// A credential that could not be read, for `check` and the log; never the secret.
+#[derive(Debug, thiserror::Error)]
+#[error("{what}")]
+pub(crate) struct UnreadableCredential {
     /// `project checkout-prod, access token 1`
     pub what: String,
-    pub reference: SecretRef,
-    pub fault: SecretFault,
+    #[source]
+    pub cause: UnreadableSecret,
 }
 
 /// A credential that is kept, and whose it is.
 type KeptCredential<'a> = (Owner, String, &'a Arc<Secret>);
-
-impl std::fmt::Display for UnreadableSecret {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "{}: {} {}",
-            self.what, self.reference, self.fault
-        )
-    }
-}
 
 /// A credential lent for one request. Private fields, no `Clone`, minted only in this room.
 pub struct Lease {
@@ -110,16 +101,12 @@ impl Vault {
     pub(crate) fn open(
         settings: &VaultSettings,
         clock: Clock,
-    ) -> Result<Self, Vec<UnreadableSecret>> {
+    ) -> Result<Self, Vec<UnreadableCredential>> {
         let mut broken = Vec::new();
-        let mut read = |what: String, reference: &SecretRef| match reference.read() {
+        let mut read = |what: String, reference: &SecretRef| match reference.open() {
             Ok(secret) => Some(Arc::new(secret)),
-            Err(fault) => {
-                broken.push(UnreadableSecret {
-                    what,
-                    reference: reference.clone(),
-                    fault,
-                });
+            Err(cause) => {
+                broken.push(UnreadableCredential { what, cause });
                 None
             }
         };

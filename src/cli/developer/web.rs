@@ -14,6 +14,7 @@ use hyper::body::Incoming;
 use openidconnect::url::Url;
 
 use super::failure::Failure;
+use crate::causes::chain;
 use crate::cli::argument::ArgumentFault;
 use crate::egress::{
     Egress, OutboundBounds, OutboundClient, OutboundFault, SendBody, is_permitted,
@@ -54,7 +55,7 @@ impl Web {
     fn trusting(roots: rustls::RootCertStore, egress: &Egress) -> Result<Self, Failure> {
         let client = OutboundClient::new(Arc::new(roots), egress, OutboundBounds::COMMAND);
         Ok(Web {
-            client: client.map_err(Failure::new)?,
+            client: client.map_err(|fault| Failure::new(chain(&fault)))?,
         })
     }
 

@@ -11,7 +11,7 @@ use crate::accept::{APP_HEADER, ExplainRequest};
 use crate::apps::{AppPath, Mark, SERVICE_NAME};
 use crate::audit::timestamp;
 use crate::explain;
-use crate::explain::Marks;
+use crate::explain::{DescribedHeadFault, Marks};
 use crate::memory::recent::Ended;
 use crate::reason::Reason;
 use crate::respond::Refusal;
@@ -61,7 +61,7 @@ pub(crate) fn explain(sight: &Viewer<'_>, ask: &ExplainRequest) -> ExplainView {
     } else if !view.path.is_empty() {
         match made_up(sight, &view) {
             Ok(story) => view.story = Some(story),
-            Err(mistake) => view.mistake = Some(mistake),
+            Err(mistake) => view.mistake = Some(mistake.to_string()),
         }
     }
     view
@@ -132,8 +132,11 @@ fn own(sight: &Viewer<'_>, call: &Ended) -> DecisionRow {
     }
 }
 
-/// Tells a made-up call's story; the error is for who filled in the form.
-fn made_up(sight: &Viewer<'_>, view: &ExplainView) -> Result<crate::view::Story, String> {
+/// Tells a made-up call's story; the fault is for the person who filled in the form.
+fn made_up(
+    sight: &Viewer<'_>,
+    view: &ExplainView,
+) -> Result<crate::view::Story, DescribedHeadFault> {
     let snapshot = sight.snapshot;
     let path = local(&view.path);
     let method = match view.method.as_str() {

@@ -36,16 +36,17 @@ use zeroize::Zeroizing;
 
 use super::claim_path::ClaimPath;
 use super::facts::{CertificateFacts, Facts};
-use super::issuer::Issuer;
+use super::fetch::RemoteFault;
+use super::issuer::{Issuer, IssuerCause};
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::limits::{FairQueue, FairQueueBounds};
 use crate::reason::Reason;
-use crate::secret::Secret;
+use crate::secret::{Secret, UnreadableSecret};
 
 pub(super) use memory::Memory;
 use provider::Provider;
-use seal::{COOKIE_LIMIT_BYTES, Keyring};
+use seal::{COOKIE_LIMIT_BYTES, Keyring, SessionKeyFault};
 use session::{Lifetimes, SealedSession};
 
 use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
@@ -124,6 +125,25 @@ pub struct Login {
     exchanges: FairQueue,
 }
 
+/// What is wrong with a login's settings or files.
+#[derive(Debug, thiserror::Error)]
+#[error("login")]
+pub struct LoginFault(#[source] LoginCause);
+
+#[derive(Debug, thiserror::Error)]
+enum LoginCause {
+    #[error("there is no issuer `{0}`")]
+    NoIssuer(String),
+    #[error(transparent)]
+    SessionKey(#[from] SessionKeyFault),
+    #[error("client secret")]
+    ClientSecret(#[source] UnreadableSecret),
+    #[error(transparent)]
+    Issuer(#[from] IssuerCause),
+    #[error(transparent)]
+    Provider(#[from] RemoteFault),
+}
+
 impl Login {
     /// Reads keys and secret. What `previous` knows of the same provider is kept.
     pub(super) fn open(
@@ -131,33 +151,25 @@ impl Login {
         issuers: &[Arc<Issuer>],
         memory: Arc<Memory>,
         previous: Option<&Login>,
-    ) -> Result<Login, Vec<String>> {
+    ) -> Result<Login, Vec<LoginFault>> {
         let Some(issuer) = issuers
             .iter()
             .find(|issuer| *issuer.name == *settings.issuer)
             .cloned()
         else {
-            return Err(vec![format!(
-                "login: there is no issuer `{}`",
-                settings.issuer
-            )]);
+            let cause = LoginCause::NoIssuer(settings.issuer.to_string());
+            return Err(vec![LoginFault(cause)]);
         };
-        let mut faults = Vec::new();
+        let mut faults: Vec<LoginCause> = Vec::new();
         let keys = Keyring::read(&settings.keys)
-            .map_err(|found| faults.extend(found))
+            .map_err(|found| faults.extend(found.into_iter().map(LoginCause::from)))
             .ok();
-        let secret = settings
-            .client_secret
-            .as_ref()
-            .map(|reference| (reference, reference.read()));
-        let secret = match secret {
-            None => None,
-            Some((_, Ok(secret))) => Some(secret),
-            Some((reference, Err(fault))) => {
-                faults.push(format!("client secret: {reference} {fault}"));
-                None
-            }
-        };
+        let secret = settings.client_secret.as_ref();
+        let secret = secret.and_then(|reference| {
+            let read = reference.open();
+            read.map_err(|fault| faults.push(LoginCause::ClientSecret(fault)))
+                .ok()
+        });
         // An issuer that is the same one has the same address and the same roots.
         let kept = previous
             .filter(|previous| previous.issuer.id == issuer.id)
@@ -166,9 +178,8 @@ impl Login {
             Some(provider) => Some(provider),
             None => {
                 let of = issuer.settings();
-                let made = issuer
-                    .roots()
-                    .and_then(|roots| Provider::new(&of.issuer, roots, &of.egress));
+                let made = issuer.roots().map_err(LoginCause::from);
+                let made = made.and_then(|roots| Ok(Provider::new(&of.issuer, roots, &of.egress)?));
                 made.map(Arc::new).map_err(|fault| faults.push(fault)).ok()
             }
         };
@@ -183,10 +194,7 @@ impl Login {
                 exchanges: memory.exchanges.clone(),
                 memory,
             }),
-            _ => Err(faults
-                .into_iter()
-                .map(|fault| format!("login: {fault}"))
-                .collect()),
+            _ => Err(faults.into_iter().map(LoginFault).collect()),
         }
     }
 

@@ -17,8 +17,8 @@ use openidconnect::core::{
 };
 use openidconnect::{
     AdditionalProviderMetadata, AsyncHttpClient, AuthType, AuthorizationCode, ClientId,
-    ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, IssuerUrl,
-    PkceCodeVerifier, ProviderMetadata, RedirectUrl, RequestTokenError, TokenUrl,
+    ClientSecret, EndpointNotSet, EndpointSet, HttpRequest, HttpResponse, PkceCodeVerifier,
+    ProviderMetadata, RedirectUrl, RequestTokenError, TokenUrl,
 };
 use rustls::RootCertStore;
 use serde::{Deserialize, Serialize};
@@ -27,7 +27,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::UnixMillis;
 use crate::egress::{Egress, OutboundBounds, OutboundClient, OutboundFault};
-use crate::identify::fetch;
+use crate::identify::fetch::{self, RemoteFault};
 use crate::identify::json;
 use crate::lock::Mutex;
 use crate::media_type;
@@ -201,16 +201,11 @@ impl Provider {
         issuer: &str,
         roots: Arc<RootCertStore>,
         egress: &Egress,
-    ) -> Result<Self, String> {
-        let refused = |_| format!("`{issuer}` is not a URL");
-        let url = IssuerUrl::new(issuer.to_owned()).map_err(refused)?;
-        let document = url
-            .join(".well-known/openid-configuration")
-            .map_err(refused)?;
+    ) -> Result<Self, RemoteFault> {
         Ok(Provider {
             client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             issuer: issuer.to_owned(),
-            document: fetch::permitted(document.as_str())?,
+            document: fetch::discovery_document(issuer)?,
             known: ArcSwapOption::empty(),
             failed: tokio::sync::Mutex::new(None),
         })

@@ -12,7 +12,7 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD, URL_SAFE, URL_S
 use data_encoding::HEXLOWER_PERMISSIVE;
 use zeroize::Zeroizing;
 
-use crate::secret::{Secret, SecretRef};
+use crate::secret::{Secret, SecretRef, UnreadableSecret};
 
 /// A session key, in bytes.
 const KEY_BYTES: usize = 32;
@@ -59,28 +59,55 @@ impl Purpose<'_> {
     }
 }
 
+/// What is wrong with a session key, without a word of what it holds.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SessionKeyFault {
+    #[error("session key {number}")]
+    Unreadable {
+        number: usize,
+        #[source]
+        cause: UnreadableSecret,
+    },
+    #[error("session key {number}: {reference} {fault}")]
+    Unusable {
+        number: usize,
+        reference: SecretRef,
+        fault: &'static str,
+    },
+    #[error("there is no session key")]
+    None,
+}
+
 impl Keyring {
-    /// Reads all keys, or says what is wrong with each, without a word of what it holds.
-    pub(crate) fn read(references: &[SecretRef]) -> Result<Self, Vec<String>> {
+    /// Reads all keys, or says what is wrong with each.
+    pub(crate) fn read(references: &[SecretRef]) -> Result<Self, Vec<SessionKeyFault>> {
         let mut keys: Vec<SealKey> = Vec::with_capacity(references.len());
         let mut faults = Vec::new();
-        for (index, reference) in references.iter().enumerate() {
-            let read = reference.read().map_err(|fault| fault.to_string());
-            match read.and_then(|secret| SealKey::of(&secret)) {
-                Ok(key) if keys.iter().any(|other| other.id == key.id) => {
-                    faults.push(format!(
-                        "session key {}: {reference} holds the same key as another",
-                        index + 1
-                    ));
+        for (number, reference) in (1..).zip(references) {
+            let secret = match reference.open() {
+                Ok(secret) => secret,
+                Err(cause) => {
+                    faults.push(SessionKeyFault::Unreadable { number, cause });
+                    continue;
                 }
+            };
+            let key = SealKey::of(&secret).and_then(|key| {
+                match keys.iter().any(|other| other.id == key.id) {
+                    true => Err("holds the same key as another"),
+                    false => Ok(key),
+                }
+            });
+            match key {
                 Ok(key) => keys.push(key),
-                Err(fault) => {
-                    faults.push(format!("session key {}: {reference} {fault}", index + 1))
-                }
+                Err(fault) => faults.push(SessionKeyFault::Unusable {
+                    number,
+                    reference: reference.clone(),
+                    fault,
+                }),
             }
         }
         if references.is_empty() {
-            faults.push("there is no session key".to_owned());
+            faults.push(SessionKeyFault::None);
         }
         if faults.is_empty() {
             Ok(Keyring { keys })
@@ -128,7 +155,7 @@ impl Keyring {
 }
 
 impl SealKey {
-    fn of(secret: &Secret) -> Result<Self, String> {
+    fn of(secret: &Secret) -> Result<Self, &'static str> {
         let bytes = key_bytes(secret).ok_or("is no key of 32 bytes in base64 or hexadecimal")?;
         let sum = digest::digest(
             &digest::SHA256,

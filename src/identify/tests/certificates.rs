@@ -19,6 +19,7 @@ use super::super::{
 };
 use super::authority::{Authority, WORKLOAD, at, chain, dns, only, present, said, uri};
 use crate::accept::{ClientCertificates, ClientChain};
+use crate::causes;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
@@ -588,7 +589,7 @@ fn trust_that_cannot_be_read_is_told_with_its_file() {
             "broken-list.pem` holds a revocation list that cannot be read",
         ),
     ] {
-        let fault = ClientTrust::read(&only(ca, crl)).err().unwrap();
+        let fault = causes::chain(&ClientTrust::read(&only(ca, crl)).err().unwrap());
         assert!(fault.contains(part), "{fault}");
     }
 }

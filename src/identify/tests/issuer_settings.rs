@@ -10,6 +10,7 @@ use super::super::forge::{
 };
 use super::super::{ClaimPath, Identifier, IssuerSettings, KeySource, TokensTaken};
 use super::tokens::{key_set, room};
+use crate::causes::chain;
 
 #[tokio::test]
 async fn configured_claims_are_the_ones_that_count() {
@@ -241,7 +242,7 @@ async fn settings_that_cannot_work_are_told_all_at_once() {
         .unwrap();
     let told: Vec<_> = faults
         .iter()
-        .map(|fault| (fault.issuer.as_str(), fault.message.as_str()))
+        .map(|fault| (fault.issuer.as_str(), chain(&fault.cause)))
         .collect();
     for (issuer, part) in [
         ("missing", "cannot be read"),

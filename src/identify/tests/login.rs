@@ -13,6 +13,7 @@ use super::super::forge::NOW;
 use super::super::login::inside::Memory;
 use super::desk::{Desk, ORIGIN, pairs};
 use crate::accept::ReturnPath;
+use crate::causes::lines;
 use crate::reason::Reason;
 use crate::secret::SecretRef;
 
@@ -418,7 +419,7 @@ async fn settings_that_cannot_work_are_told_together() {
         desk.world
             .identifier(std::slice::from_ref(&desk.issuer), None)
     };
-    let told = room().with_login(Some(&broken), None).err().unwrap();
+    let told = lines(&room().with_login(Some(&broken), None).err().unwrap());
     assert_eq!(told.len(), 3, "{told:?}");
     assert!(
         told.iter()
@@ -430,7 +431,7 @@ async fn settings_that_cannot_work_are_told_together() {
         ..desk.settings.clone()
     };
     assert_eq!(
-        room().with_login(Some(&nobody), None).err().unwrap(),
+        lines(&room().with_login(Some(&nobody), None).err().unwrap()),
         ["login: there is no issuer `nobody`"]
     );
     assert!(room().login().is_none());

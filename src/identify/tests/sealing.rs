@@ -9,6 +9,7 @@ use proptest::prelude::*;
 
 use super::super::forge::Folder;
 use super::super::login::inside::{Keyring, Purpose};
+use crate::causes::lines;
 use crate::secret::SecretRef;
 
 const HERE: Purpose<'_> = Purpose {
@@ -156,13 +157,13 @@ fn keys_are_told_by_their_length_and_never_repeated() {
     ] {
         let read = Keyring::read(&[write("key", &text)]);
         assert_eq!(read.is_ok(), taken, "{what}");
-        let said = read.err().unwrap_or_default().join("\n");
+        let said = lines(&read.err().unwrap_or_default()).join("\n");
         assert!(text.is_empty() || !said.contains(&text), "{what}: {said}");
     }
     let twice = Keyring::read(&[write("a", &hexadecimal), write("b", &hexadecimal)])
         .err()
         .unwrap();
-    assert!(twice[0].contains("the same key"), "{twice:?}");
+    assert!(lines(&twice)[0].contains("the same key"), "{twice:?}");
     assert!(Keyring::read(&[]).is_err());
 }
 

@@ -12,6 +12,7 @@ use super::super::forge::{
 use super::super::{
     IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeySource, Method, TokensTaken,
 };
+use crate::causes::chain;
 
 const ID: &str = "spiffe://prod.acme.example/ns/checkout/sa/otel";
 const PARTNER: &str = "spiffe://partner.example/a";
@@ -542,7 +543,7 @@ async fn what_cannot_be_an_issuer_of_jwt_svids_is_a_fault() {
                 .unwrap();
         faults
             .iter()
-            .map(|fault| fault.message.clone())
+            .map(|fault| chain(&fault.cause))
             .collect::<Vec<_>>()
             .join("; ")
     };

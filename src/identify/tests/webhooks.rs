@@ -11,6 +11,7 @@ use super::super::forge::{Folder, World, caller};
 use super::super::{Identifier, Method, WEBHOOKS, WebhookSettings};
 use crate::accept::{Caller, Carrier, ClientChain, Presented};
 use crate::apps::AppPath;
+use crate::causes::lines;
 use crate::secret::SecretRef;
 
 const SHOP: &str = "secret-of-shop-0123";
@@ -142,7 +143,7 @@ async fn secrets_that_cannot_be_used_are_named() {
         .err()
         .unwrap();
     assert_eq!(
-        faults,
+        lines(&faults),
         [
             "of app `shop`: secret 2 has fewer than 16 bytes",
             "of app `platform`: secret 1 is another app's too",
