@@ -21,23 +21,38 @@ use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
 use crate::media_type;
-use crate::state::{Shared, unbound};
+use crate::state::{Shared, Unbound};
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
 
+/// Why the operator's listener does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum AdminFault {
+    #[error(transparent)]
+    Unbound(#[from] Unbound),
+    #[error("admin cannot start")]
+    Runtime(#[source] std::io::Error),
+    #[error(transparent)]
+    Thread(std::io::Error),
+}
+
 /// Binds, and serves on a thread of its own until the process ends. Gives the bound address.
-pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> Result<SocketAddr, String> {
-    let unbound = |error: std::io::Error| unbound("admin", address, &error);
+pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> Result<SocketAddr, AdminFault> {
+    let unbound = |cause| Unbound {
+        what: "admin".to_owned(),
+        address,
+        cause,
+    };
     let socket = std::net::TcpListener::bind(address).map_err(unbound)?;
     socket.set_nonblocking(true).map_err(unbound)?;
     let bound = socket.local_addr().map_err(unbound)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| format!("admin cannot start: {error}"))?;
+        .map_err(AdminFault::Runtime)?;
     let run = move || {
         runtime.block_on(async move {
             match TcpListener::from_std(socket) {
@@ -49,7 +64,7 @@ pub fn serve(address: SocketAddr, shared: Arc<Shared>) -> Result<SocketAddr, Str
     std::thread::Builder::new()
         .name("admin".to_owned())
         .spawn(run)
-        .map_err(|error| error.to_string())?;
+        .map_err(AdminFault::Thread)?;
     tracing::info!(address = %bound, "admin listening");
     Ok(bound)
 }

@@ -13,4 +13,4 @@ mod trail;
 pub use record::timestamp;
 pub(crate) use record::{Items, PartRecord, Record, Who};
 pub use settings::{AuditSettings, OnFailure};
-pub(crate) use trail::{Slot, Trail, Unwritable};
+pub(crate) use trail::{Slot, Trail, TrailFault, Unwritable};

@@ -38,6 +38,32 @@ pub(crate) struct Sequence {
     end: u64,
 }
 
+/// Why the file beside cannot be used.
+#[derive(Debug, thiserror::Error)]
+#[error("`{}` cannot be used", .path.display())]
+pub struct SequenceFault {
+    path: PathBuf,
+    #[source]
+    cause: SequenceCause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum SequenceCause {
+    #[error(transparent)]
+    System(#[from] io::Error),
+    /// What the system says of it speaks of levels.
+    #[error("it is a symbolic link: put the file itself there, or take the link away")]
+    Link,
+    #[error(
+        "another process writes this audit file: end it, or give each an `audit.file` of its own"
+    )]
+    Held,
+    #[error(
+        "it must hold a number above that of every record, and `ended`, as in `00000000000000000042 ended`"
+    )]
+    Malformed,
+}
+
 /// The file beside an audit file.
 pub(crate) fn beside(audit: &Path) -> PathBuf {
     let mut name = audit.as_os_str().to_owned();
@@ -55,12 +81,12 @@ struct LastNumber {
 }
 
 impl Sequence {
-    /// Goes on where the records of `audit` ended. The error is one line for the operator. `patience`: how long the end of
+    /// Goes on where the records of `audit` ended. `patience`: how long the end of
     /// another process that has the file is waited for: one that drains still writes records.
     pub(crate) fn open(
         audit: Option<&Path>,
         patience: Duration,
-    ) -> Result<(Self, Option<Gap>), String> {
+    ) -> Result<(Self, Option<Gap>), SequenceFault> {
         let Some(audit) = audit.filter(|audit| keeps(audit)) else {
             return Ok((
                 Sequence {
@@ -72,14 +98,16 @@ impl Sequence {
             ));
         };
         let path = beside(audit);
-        let unusable =
-            |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
-        let mut state = options()
-            .create(true)
-            .open(&path)
-            .map_err(|error| unusable(&refusal(error)))?;
-        lock(&state, &path, patience).map_err(|held| unusable(&held))?;
-        let kept = read(&mut state).map_err(|error| unusable(&error))?;
+        let open = || -> Result<_, SequenceCause> {
+            let mut state = options().create(true).open(&path).map_err(refusal)?;
+            lock(&state, &path, patience)?;
+            let kept = read(&mut state)?;
+            Ok((state, kept))
+        };
+        let (state, kept) = open().map_err(|cause| SequenceFault {
+            path: path.clone(),
+            cause,
+        })?;
         let (next, gap) = go_on(kept, last_seq(audit));
         Ok((
             Sequence {
@@ -92,15 +120,14 @@ impl Sequence {
     }
 
     /// Whether `open` would go well, without a trace.
-    pub(crate) fn probe(audit: &Path) -> Result<(), String> {
+    pub(crate) fn probe(audit: &Path) -> Result<(), SequenceFault> {
         let path = beside(audit);
-        let unusable =
-            |error: &dyn std::fmt::Display| format!("`{}` cannot be used: {error}", path.display());
-        match options().open(&path) {
-            Ok(mut state) => read(&mut state).map(drop).map_err(|error| unusable(&error)),
+        let probed = match options().open(&path) {
+            Ok(mut state) => read(&mut state).map(drop),
             Err(error) if error.kind() == ErrorKind::NotFound => Ok(()),
-            Err(error) => Err(unusable(&refusal(error))),
-        }
+            Err(error) => Err(refusal(error)),
+        };
+        probed.map_err(|cause| SequenceFault { path, cause })
     }
 
     /// The next number. An error means that none may be given now.
@@ -155,18 +182,17 @@ fn options() -> OpenOptions {
     options
 }
 
-/// Why it cannot be opened. What the system says of a link speaks of levels.
-fn refusal(error: io::Error) -> String {
+/// Why it cannot be opened.
+fn refusal(error: io::Error) -> SequenceCause {
     #[cfg(unix)]
     if error.raw_os_error() == Some(libc::ELOOP) {
-        return "it is a symbolic link: put the file itself there, or take the link away"
-            .to_owned();
+        return SequenceCause::Link;
     }
-    error.to_string()
+    error.into()
 }
 
 /// Takes the lock, within `patience`. It is the process's until the file is closed, whatever way it ends (flock(2)).
-fn lock(state: &File, path: &Path, patience: Duration) -> Result<(), &'static str> {
+fn lock(state: &File, path: &Path, patience: Duration) -> Result<(), SequenceCause> {
     let until = Instant::now() + patience;
     let mut is_told = false;
     loop {
@@ -179,11 +205,7 @@ fn lock(state: &File, path: &Path, patience: Duration) -> Result<(), &'static st
                 is_told = true;
                 std::thread::sleep(LOCK_PAUSE);
             }
-            Err(TryLockError::WouldBlock) => {
-                return Err(
-                    "another process writes this audit file: end it, or give each an `audit.file` of its own",
-                );
-            }
+            Err(TryLockError::WouldBlock) => return Err(SequenceCause::Held),
             // Some network file systems have no locks; a trail is worth more there than its lock.
             Err(TryLockError::Error(error)) => {
                 tracing::warn!(%error, file = %path.display(), "no lock: see to it that no other process writes the audit file");
@@ -199,12 +221,9 @@ fn keeps(audit: &Path) -> bool {
 }
 
 /// `None`: nothing was kept yet.
-fn read(state: &mut File) -> Result<Option<LastNumber>, String> {
+fn read(state: &mut File) -> Result<Option<LastNumber>, SequenceCause> {
     let mut text = String::new();
-    state
-        .take(STATE_LIMIT_BYTES)
-        .read_to_string(&mut text)
-        .map_err(|error| error.to_string())?;
+    state.take(STATE_LIMIT_BYTES).read_to_string(&mut text)?;
     if text.is_empty() {
         return Ok(None);
     }
@@ -223,8 +242,7 @@ fn read(state: &mut File) -> Result<Option<LastNumber>, String> {
                 clean,
             })
         });
-    let words = "it must hold a number above that of every record, and `ended`, as in `00000000000000000042 ended`";
-    kept.map(Some).ok_or_else(|| words.to_owned())
+    kept.map(Some).ok_or(SequenceCause::Malformed)
 }
 
 /// Where numbers go on, and what is left out. `last`: of the last record in the audit file, which may be another one than the
@@ -271,6 +289,7 @@ fn last_seq(path: &Path) -> Option<u64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::causes::chain;
 
     /// Scenario: what was kept, against what the audit file's last record says. Guarantees: the next number is above both; what
     /// a crash leaves out is told, and nothing else is.
@@ -369,12 +388,12 @@ mod tests {
             "\0\0\0\0",
         ] {
             std::fs::write(beside(&audit), strange).unwrap();
-            let opened = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
+            let opened = chain(&Sequence::open(Some(&audit), Duration::ZERO).unwrap_err());
             assert!(
                 opened.contains("audit.jsonl.seq") && opened.contains("must hold"),
                 "{strange:?}: {opened}"
             );
-            assert_eq!(Sequence::probe(&audit).unwrap_err(), opened);
+            assert_eq!(chain(&Sequence::probe(&audit).unwrap_err()), opened);
         }
         std::fs::write(beside(&audit), "42 ended\n").unwrap();
         assert_eq!(
@@ -411,12 +430,12 @@ mod tests {
         let audit = folder.path().join("audit.jsonl");
         let (mut first, _) = Sequence::open(Some(&audit), Duration::ZERO).unwrap();
         assert_eq!(first.take().unwrap(), 0);
-        let refused = Sequence::open(Some(&audit), Duration::ZERO).unwrap_err();
+        let refused = chain(&Sequence::open(Some(&audit), Duration::ZERO).unwrap_err());
         assert!(
             refused.contains("audit.jsonl.seq") && refused.contains("`audit.file` of its own"),
             "{refused}"
         );
-        assert_eq!(Sequence::probe(&audit), Ok(()));
+        assert!(Sequence::probe(&audit).is_ok());
         let waits = {
             let audit = audit.clone();
             std::thread::spawn(move || {
@@ -462,7 +481,7 @@ mod tests {
                 assert!(
                     refused
                         .as_ref()
-                        .is_err_and(|error| error.contains("is a symbolic link")),
+                        .is_err_and(|error| chain(error).contains("is a symbolic link")),
                     "{name}: {refused:?}"
                 );
             }

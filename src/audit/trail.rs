@@ -19,7 +19,7 @@ use tokio::sync::mpsc::{self, OwnedPermit};
 
 use super::line;
 use super::record::SMALL_BYTES;
-use super::sequence::{Gap, Sequence};
+use super::sequence::{Gap, Sequence, SequenceFault};
 use super::{AuditSettings, OnFailure, Record};
 use crate::limits::{Account, Budget, Reservation, Spent, address_block};
 use crate::lock::Mutex;
@@ -95,11 +95,22 @@ pub(crate) enum Unwritable {
     Share,
 }
 
+/// Why there is no trail.
+#[derive(Debug, thiserror::Error)]
+pub enum TrailFault {
+    #[error("the audit file cannot be opened")]
+    Unopened(#[source] io::Error),
+    #[error(transparent)]
+    Sequence(#[from] SequenceFault),
+    #[error("the audit thread cannot be started")]
+    Thread(#[source] io::Error),
+}
+
 impl Trail {
-    /// Opens the sink and starts its thread. The error is one line for the operator.
-    pub fn open(settings: &AuditSettings) -> Result<Self, String> {
+    /// Opens the sink and starts its thread.
+    pub fn open(settings: &AuditSettings) -> Result<Self, TrailFault> {
         let file = settings.file.as_deref();
-        let sink = Sink::open(file).map_err(unopened)?;
+        let sink = Sink::open(file).map_err(TrailFault::Unopened)?;
         let (sequence, gap) = Sequence::open(file, PREDECESSOR_PATIENCE)?;
         let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
         let health = Arc::new(Health::default());
@@ -115,7 +126,7 @@ impl Trail {
                 }
                 .run(entries)
             })
-            .map_err(|error| format!("the audit thread cannot be started: {error}"))?;
+            .map_err(TrailFault::Thread)?;
         let memory = Budget::new(settings.queue_bytes);
         let account = memory.gateway();
         let limit_bytes = settings.queue_bytes;
@@ -136,7 +147,7 @@ impl Trail {
     }
 
     /// Whether `open` would go well now: nothing is created, and nothing is held open.
-    pub fn probe(settings: &AuditSettings) -> Result<(), String> {
+    pub fn probe(settings: &AuditSettings) -> Result<(), TrailFault> {
         let Some(path) = settings.file.as_deref() else {
             return Ok(());
         };
@@ -147,10 +158,10 @@ impl Trail {
                 .append(true)
                 .open(path)
                 .map(drop)
-                .map_err(unopened),
-            Err(_) => creatable(path).map_err(unopened),
+                .map_err(TrailFault::Unopened),
+            Err(_) => creatable(path).map_err(TrailFault::Unopened),
         }?;
-        Sequence::probe(path)
+        Ok(Sequence::probe(path)?)
     }
 
     /// The numbers that the process before took and, perhaps, did not use: it did not end cleanly.
@@ -453,10 +464,6 @@ impl Sink {
             let _ = file.sync_data();
         }
     }
-}
-
-fn unopened(error: io::Error) -> String {
-    format!("the audit file cannot be opened: {error}")
 }
 
 /// Whether a file could be created there: another one is, and is taken away at once.

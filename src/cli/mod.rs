@@ -17,7 +17,7 @@ mod token;
 pub(crate) use plan::Loaded;
 pub use plan::load;
 pub(crate) use serve::serve;
-pub use serve::{prepare_cryptography, prepare_process};
+pub use serve::{KeyLog, prepare_cryptography, prepare_process};
 pub(crate) use token::TokenCommand;
 
 use std::path::PathBuf;

@@ -9,6 +9,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use crate::authorize::{Policy, PolicySurroundings};
+use crate::causes::{chain, lines};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance, LogSettings, WayOut};
 use crate::document::Diagnostic;
@@ -54,7 +55,11 @@ pub(crate) fn examine(path: &Path, clock: &Clock) -> Examined {
     let mut loaded = load(path, clock);
     let mut findings = std::mem::take(&mut loaded.findings);
     findings.extend(faults(
-        super::prepare_cryptography().err().into_iter().collect(),
+        super::prepare_cryptography()
+            .err()
+            .map(|fault| chain(&fault))
+            .into_iter()
+            .collect(),
     ));
     let settings = loaded
         .checked
@@ -68,7 +73,7 @@ pub(crate) fn examine(path: &Path, clock: &Clock) -> Examined {
     let start = match (settings, findings.iter().any(Diagnostic::is_error)) {
         (Some((admin, threads, log)), false) => match loaded.plan() {
             Ok(plan) => {
-                findings.extend(faults(state::examine(&plan, admin, clock)));
+                findings.extend(faults(lines(&state::examine(&plan, admin, clock))));
                 Some(Start {
                     plan,
                     admin,

@@ -13,13 +13,33 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::load;
 use super::plan::{Examined, Start, examine};
+use crate::causes::chain;
 use crate::clock::Clock;
 use crate::config::LogFormat;
 use crate::gateway::{Gateway, Loader};
+use crate::state::StartFault;
 use crate::{admin, telemetry};
 
-/// What must be true of the process before any key or token is touched. Errors are for the operator.
-pub fn prepare_process() -> Result<(), String> {
+/// The process would write its session keys to a file.
+#[derive(Debug, thiserror::Error)]
+#[error("SSLKEYLOGFILE is set: session keys would be written to a file; unset it")]
+pub struct KeyLog;
+
+/// One reason why the process does not serve.
+#[derive(Debug, thiserror::Error)]
+enum ServeFault {
+    #[error("the runtime cannot be started")]
+    Runtime(#[source] std::io::Error),
+    #[error("signals cannot be handled")]
+    Signals(#[source] std::io::Error),
+    #[error(transparent)]
+    Start(#[from] StartFault),
+    #[error(transparent)]
+    Admin(#[from] admin::AdminFault),
+}
+
+/// What must be true of the process before any key or token is touched.
+pub fn prepare_process() -> Result<(), KeyLog> {
     prepare_panics();
     prepare_cryptography()
 }
@@ -37,11 +57,9 @@ fn prepare_panics() {
 }
 
 /// The part of it that TLS needs, for a process that is not ours alone (a test's).
-pub fn prepare_cryptography() -> Result<(), String> {
+pub fn prepare_cryptography() -> Result<(), KeyLog> {
     if std::env::var_os("SSLKEYLOGFILE").is_some() {
-        return Err(
-            "SSLKEYLOGFILE is set: session keys would be written to a file; unset it".to_owned(),
-        );
+        return Err(KeyLog);
     }
     // A provider that is installed already is ours too: nothing else in this process installs one first.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
@@ -51,9 +69,9 @@ pub fn prepare_cryptography() -> Result<(), String> {
 pub(crate) fn serve(path: &Path) -> ExitCode {
     match run(path) {
         Ok(()) => ExitCode::SUCCESS,
-        Err(errors) => {
-            for error in errors {
-                eprintln!("{error}");
+        Err(faults) => {
+            for fault in faults {
+                eprintln!("{}", chain(&fault));
             }
             eprintln!("not started");
             ExitCode::FAILURE
@@ -61,7 +79,8 @@ pub(crate) fn serve(path: &Path) -> ExitCode {
     }
 }
 
-fn run(path: &Path) -> Result<(), Vec<String>> {
+/// The faults are those that are not told yet.
+fn run(path: &Path) -> Result<(), Vec<ServeFault>> {
     prepare_panics();
     let clock = Clock::system();
     let Examined { findings, start } = examine(path, &clock);
@@ -97,14 +116,16 @@ fn run(path: &Path) -> Result<(), Vec<String>> {
         .thread_name("gateway")
         .enable_all()
         .build()
-        .map_err(|error| vec![format!("the runtime cannot be started: {error}")])?;
+        .map_err(|error| vec![ServeFault::Runtime(error)])?;
     let loader = loader(path.to_owned(), clock.clone());
     runtime.block_on(async move {
         // Before anything listens: a signal that comes early must not end the process the hard way.
-        let signals = Signals::install()
-            .map_err(|error| vec![format!("signals cannot be handled: {error}")])?;
-        let gateway = Gateway::start(plan, loader, clock).await?;
-        admin::serve(admin_address, gateway.shared().clone()).map_err(|error| vec![error])?;
+        let signals = Signals::install().map_err(|error| vec![ServeFault::Signals(error)])?;
+        let gateway = Gateway::start(plan, loader, clock).await;
+        let gateway = gateway
+            .map_err(|faults| faults.into_iter().map(ServeFault::from).collect::<Vec<_>>())?;
+        admin::serve(admin_address, gateway.shared().clone())
+            .map_err(|fault| vec![fault.into()])?;
         until_stopped(gateway, signals).await;
         Ok(())
     })

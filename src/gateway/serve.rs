@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::changes;
-use crate::state::{Settings, Shared, Snapshot, WatchedFiles, unbound};
+use crate::state::{Settings, Shared, Snapshot, StartFault, Unbound, WatchedFiles};
 use crate::telemetry::{EventName, Metrics};
 
 /// Reads the files again. Errors are lines for the operator.
@@ -64,27 +64,23 @@ impl Gateway {
         plan: Settings,
         loader: Loader,
         clock: Clock,
-    ) -> Result<Arc<Self>, Vec<String>> {
-        let metrics = Arc::new(
-            Metrics::new().map_err(|error| vec![format!("metrics cannot be set up: {error}")])?,
-        );
+    ) -> Result<Arc<Self>, Vec<StartFault>> {
+        let metrics = Metrics::new().map_err(|error| vec![StartFault::of(error)])?;
+        let metrics = Arc::new(metrics);
         let heard = metrics.clone();
         let events = Events::to(move |event| Shared::heard(&heard, &event));
-        let snapshot = Snapshot::build(&plan, &clock, &events, None)
-            .map_err(|faults| lines(&faults))?;
-        let trail = Trail::open(&plan.audit).map_err(|fault| vec![fault])?;
+        let snapshot = Snapshot::build(&plan, &clock, &events, None).map_err(StartFault::all)?;
+        let trail = Trail::open(&plan.audit).map_err(|fault| vec![StartFault::of(fault)])?;
         let mut sockets = Vec::with_capacity(plan.listeners.len());
         let mut faults = Vec::new();
         for listener in &plan.listeners {
             match TcpListener::bind(listener.address).await {
                 Ok(socket) => sockets.push(socket),
-                Err(error) => {
-                    faults.push(unbound(
-                        &format!("listener `{}`", listener.name),
-                        listener.address,
-                        &error,
-                    ));
-                }
+                Err(cause) => faults.push(StartFault::of(Unbound {
+                    what: format!("listener `{}`", listener.name),
+                    address: listener.address,
+                    cause,
+                })),
             }
         }
         if !faults.is_empty() {
@@ -106,7 +102,7 @@ impl Gateway {
         for ((socket, terms), listener) in sockets.into_iter().zip(&terms).zip(&plan.listeners) {
             let address = socket
                 .local_addr()
-                .map_err(|error| vec![error.to_string()])?;
+                .map_err(|error| vec![StartFault::of(error)])?;
             addresses.push((listener.name.clone(), address));
             let edge = Edge {
                 socket,

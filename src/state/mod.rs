@@ -12,7 +12,8 @@ mod snapshot;
 mod watched;
 pub(crate) mod work;
 
-pub(crate) use examine::{examine, unbound};
+pub(crate) use examine::examine;
+pub use examine::{StartFault, Unbound};
 pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
 pub use shared::{Readiness, Shared};
 pub use snapshot::{Listener, Settings, Snapshot};

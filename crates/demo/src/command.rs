@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use base64::Engine as _;
 use clap::{Args, Subcommand};
+use lightkeeper::causes::chain;
 use lightkeeper::cli::prepare_process;
 use lightkeeper::clock::Clock;
 use serde_json::{Map, Value, json};
@@ -123,7 +124,7 @@ fn certs(folder: &Path, force: bool) -> ExitCode {
 
 fn in_runtime(part: impl Future<Output = Result<(), String>>) -> ExitCode {
     let run = || {
-        prepare_process()?;
+        prepare_process().map_err(|fault| chain(&fault))?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()

@@ -16,6 +16,7 @@ use super::{
     write_certificates,
 };
 use lightkeeper::admin;
+use lightkeeper::causes::{chain, lines};
 use lightkeeper::cli::{load, prepare_cryptography};
 use lightkeeper::clock::Clock;
 use lightkeeper::gateway::{Gateway, Loader};
@@ -119,7 +120,7 @@ impl World {
     }
 
     pub async fn start_with(plan: WorldPlan) -> Result<Self, String> {
-        prepare_cryptography()?;
+        prepare_cryptography().map_err(|fault| chain(&fault))?;
         // Keys that others on the machine can read are refused.
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         let folder = tempfile::Builder::new()
@@ -162,8 +163,9 @@ impl World {
         let first = loader().map_err(|errors| errors.join("\n"))?;
         let gateway = Gateway::start(first, loader, clock)
             .await
-            .map_err(|errors| errors.join("\n"))?;
-        let admin = admin::serve(plan.admin, gateway.shared().clone())?;
+            .map_err(|faults| lines(&faults).join("\n"))?;
+        let admin = admin::serve(plan.admin, gateway.shared().clone());
+        let admin = admin.map_err(|fault| chain(&fault))?;
         // The first calls should not meet a gateway that has no keys yet.
         let limit = std::time::Duration::from_secs(10);
         gateway

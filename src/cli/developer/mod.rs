@@ -196,7 +196,7 @@ pub(crate) fn query(arguments: &QueryArguments) -> ExitCode {
 fn run(command: impl Future<Output = Result<u8, Failure>>) -> ExitCode {
     // Another provider of cryptography cannot have been installed before.
     if let Err(error) = super::prepare_cryptography() {
-        return Failure::new(error).report();
+        return Failure::new(error.to_string()).report();
     }
     match tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
