@@ -438,6 +438,39 @@ fn machine_paths_bite() {
 }
 
 #[test]
+fn text_errors_bite() {
+    let allowed = [Allowance {
+        file: "src/admin.rs",
+        word: "String",
+        times: 1,
+        reason: "a value of another program's answer",
+    }];
+    let rule = |path: &str, text: &str| rules::text_errors(path, text, &allowed);
+    for (text, want) in [
+        ("fn f() -> Result<u8, String> {}", "a.rs:1: `String`"),
+        ("\nfn f() -> io::Result<(), Vec<String>> {}", "a.rs:2"),
+        ("dyn Fn() -> Result<\n  (u8, u8),\n  String,\n>", "`String`"),
+        ("b.collect::<Result<_, String>>();", "`String`"),
+        ("Result<fn(u8) -> u8, String>;", "`String`"),
+        ("Result<Result<u8, String>, Fault>;", "`String`"),
+        ("-> Result<Map<u8, String>, Fault> {}", ""),
+        ("-> Result<String> {} // Result<u8, String>", ""),
+        (
+            "#[cfg(test)]\nmod a { fn f() -> Result<u8, String> {} }",
+            "",
+        ),
+    ] {
+        check(rule, "src/vault/a.rs", text, want);
+    }
+    let one = "fn f() -> Result<u8, String> {}";
+    for path in ["src/vault/tests.rs", "crates/demo/src/a.rs", "src/admin.rs"] {
+        check(rule, path, one, "");
+    }
+    check(rule, "src/admin.rs", &format!("{one}\n{one}"), "admin.rs:2");
+    check(rule, "src/admin.rs", "", "more than needed");
+}
+
+#[test]
 fn mints_bite() {
     let room = "src/identify/mod.rs";
     let good =

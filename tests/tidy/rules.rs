@@ -578,6 +578,59 @@ pub fn reasons(path: &str, text: &str, codes: &[&str], allowed: &[Allowance]) ->
     complaints
 }
 
+/// An error is a type that says what went wrong and keeps its source, never a text. `allowed`: where the text is a value that
+/// people or other software take as it is; its word is the type.
+pub fn text_errors(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> {
+    if !path.starts_with("src/") || is_of_tests(path) {
+        return Vec::new();
+    }
+    let (code, _) = source::split_tests(&source::code(text));
+    let mut complaints = Vec::new();
+    for word in ["String", "Vec<String>"] {
+        let found: Vec<usize> = source::words(&code, "Result<")
+            .into_iter()
+            .filter(|at| error_of(&code[at + "Result<".len()..]) == Some(word))
+            .collect();
+        let allowance = allowed
+            .iter()
+            .find(|allowance| allowance.file == path && allowance.word == word);
+        let times = allowance.map_or(0, |allowance| allowance.times);
+        if allowance
+            .is_some_and(|allowance| allowance.reason.len() < 20 || found.len() < allowance.times)
+        {
+            complaints.push(format!(
+                "{path}:1: the allowance of `{word}` has no reason, or is more than needed"
+            ));
+        }
+        for at in found.iter().skip(times) {
+            complaints.push(format!(
+                "{path}:{}: `{word}` as an error; make a type of it (`thiserror`), with its source",
+                source::line_of(&code, *at)
+            ));
+        }
+    }
+    complaints
+}
+
+/// The second argument of a `Result`, from behind its `<`.
+fn error_of(arguments: &str) -> Option<&str> {
+    let mut depth = 0_usize;
+    let mut second = None;
+    let mut before = ' ';
+    for (at, each) in arguments.char_indices() {
+        match each {
+            '<' | '(' | '[' => depth += 1,
+            '>' if before == '-' => {}
+            '>' | ')' | ']' if depth > 0 => depth -= 1,
+            ',' if depth == 0 && second.is_none() => second = Some(at + 1),
+            ',' | '>' if depth == 0 => return arguments.get(second?..at).map(str::trim),
+            _ => {}
+        }
+        before = each;
+    }
+    None
+}
+
 /// Words that leave open who does something.
 const VAGUE: [&str; 4] = ["whoever", "nobody", "somebody", "whom"];
 
