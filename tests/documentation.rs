@@ -1,16 +1,15 @@
-//! Holds the documentation to the code: every reason code is documented, nothing else is, and the statuses
-//! are those that are sent.
+//! Holds the documentation to the code: what is there is documented, and nothing else is.
 //!
-//! Reason codes and events are taken from the types that have them all; metrics are read out of the sources, so that a new one
-//! cannot be forgotten.
+//! Metrics and fields of records are read out of the sources, so that a new one cannot be forgotten. Reason codes and events are
+//! in `documentation/reasons.rs`.
 
-use std::collections::{BTreeMap, BTreeSet};
+mod reasons;
+
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use lightkeeper::config;
 use lightkeeper::profiles::Profile;
-use lightkeeper::reason::Reason;
-use lightkeeper::telemetry::EventName;
 
 fn root() -> PathBuf {
     testkit::top().to_owned()
@@ -70,110 +69,6 @@ fn after<'t>(source: &'t str, texts: &[&str]) -> Vec<&'t str> {
         .iter()
         .flat_map(|text| source.split(text).skip(1).filter_map(quoted))
         .collect()
-}
-
-/// The documented codes with the columns behind them; a code may stand in several tables.
-fn documented() -> BTreeMap<String, Vec<Vec<String>>> {
-    let text = read("docs/reason-codes.md");
-    let mut rows: BTreeMap<String, Vec<Vec<String>>> = BTreeMap::new();
-    for line in text.lines().filter(|line| line.starts_with("| `")) {
-        let columns: Vec<String> = line
-            .trim_matches('|')
-            .split(" | ")
-            .map(|column| column.trim().to_owned())
-            .collect();
-        rows.entry(columns[0].trim_matches('`').to_owned())
-            .or_default()
-            .push(columns[1..].to_vec());
-    }
-    rows
-}
-
-/// Codes that stand in a list of the page instead of a table: those of the parts of a call.
-fn listed() -> BTreeSet<String> {
-    let text = read("docs/reason-codes.md");
-    let (_, parts) = text.split_once("\n## Parts of a call\n").unwrap();
-    let (parts, _) = parts.split_once("\n## ").unwrap();
-    parts
-        .lines()
-        .filter_map(|line| line.strip_prefix("- `")?.split('`').next())
-        .map(str::to_owned)
-        .collect()
-}
-
-/// Scenario: a reason is added, or taken away. Guarantees: the page of reason codes says so.
-#[test]
-fn every_reason_code_is_documented_and_no_other() {
-    let codes: BTreeSet<String> = Reason::ALL
-        .iter()
-        .map(|reason| reason.code().to_owned())
-        .collect();
-    let documented: BTreeSet<String> = documented().into_keys().chain(listed()).collect();
-    let missing: Vec<_> = codes.difference(&documented).collect();
-    let stale: Vec<_> = documented.difference(&codes).collect();
-    assert!(
-        missing.is_empty() && stale.is_empty(),
-        "not documented: {missing:?}; documented, but gone: {stale:?}"
-    );
-}
-
-/// Scenario: an event is added, or goes. Guarantees: the page of reason codes says so, in its tables' second column or as an
-/// item of the list of events.
-#[test]
-fn every_event_is_documented_and_no_other() {
-    let text = read("docs/reason-codes.md");
-    let (_, text) = text.split_once("\n## Before there is a request\n").unwrap();
-    let mut documented: BTreeSet<String> = BTreeSet::new();
-    for line in text.lines() {
-        let named = match line.strip_prefix("- `") {
-            Some(item) => item.split('`').next(),
-            None if line.starts_with("| `") => line
-                .split(" | ")
-                .nth(1)
-                .map(|event| event.trim_matches('`')),
-            None => None,
-        };
-        documented.extend(named.map(str::to_owned));
-    }
-    let codes = EventName::ALL.iter().map(|event| event.code().to_owned());
-    let events: BTreeSet<String> = codes.collect();
-    let missing: Vec<_> = events.difference(&documented).collect();
-    let stale: Vec<_> = documented.difference(&events).collect();
-    assert!(
-        missing.is_empty() && stale.is_empty(),
-        "not documented: {missing:?}; documented, but gone: {stale:?}"
-    );
-}
-
-/// Scenario: an operator reads which status a reason has. Guarantees: it is the one that is sent; a reason that no call is
-/// answered with has none. The gRPC column of what only browsers meet is empty.
-#[test]
-fn documented_statuses_are_those_that_are_sent() {
-    let documented = documented();
-    let own = ["as the backend", "200"];
-    for reason in Reason::ALL {
-        let columns = documented.get(reason.code()).and_then(|rows| rows.first());
-        let said = columns.map_or(["", ""], |columns| [&*columns[0], &*columns[1]]);
-        match reason.class() {
-            Some(class) => {
-                let sent = [
-                    class.status().as_u16().to_string(),
-                    class.grpc_code().to_string(),
-                ];
-                let first = said[0].split(',').next().unwrap();
-                assert_eq!(first, sent[0], "{reason}");
-                assert!(
-                    said[1] == sent[1]
-                        || (said[1].starts_with('|') && reason.code().starts_with("login_")),
-                    "{reason}: {said:?}"
-                );
-            }
-            None => assert!(
-                !said[0].starts_with(['3', '4', '5']) || own.contains(&said[0]),
-                "{reason}: {said:?}"
-            ),
-        }
-    }
 }
 
 /// Every metric is named on its page, and what the page names exists.

@@ -2,7 +2,7 @@
 //!
 //! A row says name, code, class (a dash where nothing is answered), who is to blame, what it means to the person who asks why,
 //! and what that person can do. What it refuses to know: what the words do; `super` gives them out. Invariants: a code is
-//! stable, and never changes its meaning; operators read docs/reason-codes.md, which says more of each.
+//! stable, and never changes its meaning; docs/reason-codes.md repeats the rows for operators, and says more of each.
 
 use super::{Blame, Class, Row};
 
@@ -113,7 +113,7 @@ reasons! {
         "The token's signature does not hold." "It may come from another environment.";
     /// `aud` does not name us (RFC 8725 section 3.9).
     TokenAudience "token_audience" [BadCredential] Caller
-        "The token was made for somebody else." "Ask the issuer for one with the gateway's audience.";
+        "The token was made for another audience." "Ask the issuer for one with the gateway's audience.";
     TokenExpired "token_expired" [BadCredential] Caller
         "The token has expired." "Fetch a new one; `lightkeeper token` renews it by itself.";
     /// A claim that the policy looks at is not in the token, which says that it is elsewhere (OpenID Connect Core
@@ -172,7 +172,7 @@ reasons! {
         "The gateway cannot tell now whether certificates were revoked." "It is not your fault; try again.";
     // A login fails.
     LoginNotOffered "login_not_offered" [Unknown] Caller
-        "Nobody can log in here with a browser." "Use a token or a certificate.";
+        "No login with a browser is offered here." "Use a token or a certificate.";
     LoginOrigin "login_origin" [Malformed] Caller
         "The address in the browser cannot be used for a login." "Use the gateway's own name.";
     LoginBusy "login_busy" [Unavailable] Gateway
@@ -221,7 +221,7 @@ reasons! {
     LoginIdTokenIssuer "login_id_token_issuer" [Malformed] Caller
         "The proof is another identity provider's." "Tell an operator.";
     LoginIdTokenAudience "login_id_token_audience" [Malformed] Caller
-        "The proof was made for somebody else." "Tell an operator.";
+        "The proof was made for another client." "Tell an operator.";
     LoginIdTokenTime "login_id_token_time" [Malformed] Caller
         "The proof does not hold now." "Clocks may differ; begin again.";
     LoginIdTokenNonce "login_id_token_nonce" [Malformed] Caller
@@ -239,7 +239,7 @@ reasons! {
         "The identity provider's keys cannot be had now." "Try again.";
     /// Userinfo is about another subject than the ID token (OpenID Connect Core section 5.3.2).
     LoginUserinfoSubject "login_userinfo_subject" [Malformed] Caller
-        "The identity provider speaks of somebody else." "Begin again.";
+        "The identity provider speaks of another person." "Begin again.";
     LoginSessionTooLarge "login_session_too_large" [Malformed] Caller
         "You are in too many groups for a session." "Tell an operator.";
     LoginUnsealed "login_unsealed" [Unavailable] Gateway
