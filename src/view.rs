@@ -4,6 +4,8 @@
 //! sockets. Invariants: nothing secret is in here: no token, key or cookie; nothing is in here that its visitor may not
 //! see. The renderer must escape it: names come from tokens and telemetry.
 
+use crate::reason::Reason;
+
 /// What every page has.
 #[derive(Clone, Debug, Default)]
 pub struct Frame {
@@ -196,8 +198,7 @@ pub struct Story {
 pub struct Stage {
     /// `accept`, `identify`, `authorize`, …
     pub room: String,
-    /// `ok`, or a reason code.
-    pub outcome: String,
+    pub outcome: Reason,
     /// Names and values.
     pub details: Vec<(String, String)>,
 }
@@ -225,9 +226,7 @@ pub struct DecisionRow {
     pub operation: String,
     pub app: String,
     pub decision: String,
-    pub reason: String,
-    /// What the reason means and what to do about it.
-    pub meaning: String,
+    pub reason: Reason,
     pub bindings: Vec<String>,
     pub status: Option<u16>,
 }

@@ -65,8 +65,8 @@ fn line(row: &DecisionRow) -> Markup {
             (cell("Outcome", "outcome", html! {
                 (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" }))
                 @if let Some(status) = row.status { span.status { (status) } }
-                @if !allowed { div { (code(&row.reason)) } }
-                @if !allowed && !row.meaning.is_empty() { div.beside { (words(&row.meaning)) } }
+                @if !allowed { div { (code(row.reason.code())) } }
+                @if !allowed { div.beside { (words(&row.reason.explanation())) } }
             }))
             (cell("Time", "when", moment(&row.time)))
             (cell("Who", "who-cell", html! { (code(&row.subject)) div.beside { (Escaped(&row.issuer)) } }))

@@ -7,6 +7,7 @@ use maud::{Markup, html};
 
 use super::layout::{PageBody, SitePlace};
 use super::pieces::{Escaped, app_url, badge, code, memory, moment, words};
+use crate::reason::Reason;
 use crate::view::{DecisionRow, ExplainView, Stage, Story};
 
 const METHODS: [&str; 5] = ["GET", "POST", "PUT", "PATCH", "DELETE"];
@@ -108,9 +109,9 @@ fn call(found: &DecisionRow) -> Markup {
     html! {
         section.result aria-labelledby="found" {
             h2 #found { "The call " (badge(if allowed { "ok" } else { "bad" }, if allowed { "allowed" } else { "refused" })) }
-            @if !found.meaning.is_empty() { p.meaning { (words(&found.meaning)) } }
+            p.meaning { (words(&found.reason.explanation())) }
             dl.facts.strip {
-                div { dt { "Reason" } dd { (code(&found.reason)) } }
+                div { dt { "Reason" } dd { (code(found.reason.code())) } }
                 @if let Some(status) = found.status { div { dt { "Status" } dd.figure { (status) } } }
                 div { dt { "Call" } dd { code { (Escaped(&found.http_method)) " " (Escaped(&found.path)) } } }
                 div { dt { "Operation" } dd { (code(&found.operation)) } }
@@ -140,13 +141,13 @@ fn tale(story: &Story) -> Markup {
 }
 
 fn step(stage: &Stage) -> Markup {
-    let passed = stage.outcome == "ok";
+    let passed = stage.outcome == Reason::Ok;
     html! {
         li class=(if passed { "passed" } else { "stopped" }) {
             h3 {
                 (Escaped(purpose(&stage.room)))
                 span.room { (code(&stage.room)) }
-                " " (badge(if passed { "ok" } else { "bad" }, &stage.outcome))
+                " " (badge(if passed { "ok" } else { "bad" }, stage.outcome.code()))
             }
             @if !stage.details.is_empty() {
                 dl.facts {

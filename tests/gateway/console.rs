@@ -9,7 +9,7 @@ use lightkeeper::identify::Identity;
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::reason::Class;
 use lightkeeper::respond::Refusal;
-use lightkeeper::view::{AppView, DecisionsView, ExplainView, Page, TreeView};
+use lightkeeper::view::{AppView, DecisionsView, ExplainView, Page, Story, TreeView};
 use testkit::{Sample, World};
 
 use super::exports::{checkout, frontend};
@@ -439,7 +439,7 @@ async fn an_explanation_tells_nothing_about_what_is_not_the_visitors() {
         ),
     )
     .await;
-    let words = |view: ExplainView| format!("{:?}", view.story).replace("/other/", "/acme/");
+    let words = |view: ExplainView| written(&view.story.unwrap()).replace("/other/", "/acme/");
     let (other, hidden) = (words(other), words(hidden));
     // What the operation is called may be told: it is in the backend's own documentation.
     assert!(other.contains("not_permitted") && hidden.contains("not_permitted"));
@@ -449,11 +449,17 @@ async fn an_explanation_tells_nothing_about_what_is_not_the_visitors() {
         call("POST", "/v1/traces", "", "checkout"),
     )
     .await;
-    let foreign = format!("{:?}", foreign.story.unwrap());
+    let foreign = written(&foreign.story.unwrap());
     assert!(
         foreign.contains("service_unknown") && !foreign.contains("shop/checkout"),
         "{foreign}"
     );
+}
+
+/// All that a story says, what its stages came to by their codes.
+fn written(story: &Story) -> String {
+    let codes = story.stages.iter().map(|stage| stage.outcome.code());
+    format!("{:?} {story:?}", codes.collect::<Vec<_>>())
 }
 
 /// What is told of calls that concern this app and this project, their names taken out.
@@ -627,7 +633,7 @@ async fn an_explanation_tells_why() {
         let story = view
             .story
             .unwrap_or_else(|| panic!("{who}: {:?}", view.mistake));
-        let text = format!("{story:?}");
+        let text = written(&story);
         assert_eq!(story.allowed, allowed, "{who} {text}");
         assert!(
             words.iter().all(|word| text.contains(word)),
@@ -712,7 +718,7 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
         let (found, mistake) = find(who, &ids[place]).await;
         let told = found
             .as_ref()
-            .map(|row| (row.reason.as_str(), row.app.as_str()));
+            .map(|row| (row.reason.code(), row.app.as_str()));
         assert_eq!(told, expected, "{place} {who}");
         assert_eq!(
             mistake,
@@ -723,7 +729,6 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
             },
             "{place} {who}"
         );
-        assert!(found.is_none_or(|row| !row.meaning.is_empty()));
     }
     for (who, at, expected) in [
         ("sam", "/", Ok(5)),

@@ -101,8 +101,7 @@ fn whole(call: &Ended) -> DecisionRow {
             .map(AppPath::to_string)
             .unwrap_or_default(),
         decision: call.decision.to_owned(),
-        reason: call.reason.code().to_owned(),
-        meaning: call.reason.explanation(),
+        reason: call.reason,
         bindings: call.bindings.iter().map(ToString::to_string).collect(),
         status: call.status,
     }
@@ -121,8 +120,7 @@ fn own(sight: &Viewer<'_>, call: &Ended) -> DecisionRow {
     let tells_bindings = seen && reason == call.reason && reason != Reason::ServiceUnknown;
     DecisionRow {
         app: if seen { row.app } else { String::new() },
-        reason: reason.code().to_owned(),
-        meaning: reason.explanation(),
+        reason,
         bindings: if tells_bindings {
             row.bindings
         } else {

@@ -137,7 +137,7 @@ fn told(allowed: bool, stages: Vec<Stage>, last: Reason) -> Story {
 fn stage(room: &str, outcome: Reason, details: Details) -> Stage {
     Stage {
         room: room.to_owned(),
-        outcome: outcome.code().to_owned(),
+        outcome,
         details,
     }
 }

@@ -1,10 +1,11 @@
 //! Hostile text in every field of every page: it is shown, and it does nothing.
 //!
 //! What it does: renders each page from such text and reads the result back. What it refuses to know: how a page is
-//! written. Invariant: every field of `view` is filled here.
+//! written. Invariant: every text of `view` is filled here.
 
 use super::markup::check;
 use super::{rendered, samples};
+use crate::reason::Reason;
 use crate::view::*;
 
 /// What a token, a policy or telemetry may hold.
@@ -163,8 +164,7 @@ fn decision(text: &str) -> DecisionRow {
         operation: t(),
         app: t(),
         decision: t(),
-        reason: t(),
-        meaning: t(),
+        reason: Reason::NotPermitted,
         bindings: vec![t(), t()],
         status: Some(0),
     }
@@ -174,7 +174,7 @@ fn explain(text: &str, request_id: &str) -> ExplainView {
     let t = || text.to_owned();
     let stage = Stage {
         room: t(),
-        outcome: t(),
+        outcome: Reason::NotPermitted,
         details: pairs(text),
     };
     ExplainView {

@@ -2,6 +2,7 @@
 //!
 //! What it does: names one view for each golden file. What it refuses to know: how views are gathered.
 
+use crate::reason::Reason;
 use crate::view::*;
 
 const NOW: &str = "2026-11-22T23:14:05Z";
@@ -334,13 +335,10 @@ pub(crate) fn decision(allowed: bool) -> DecisionRow {
         operation: "query.streams.write".into(),
         app: "shop/payments".into(),
         decision: if allowed { "allow" } else { "deny" }.into(),
-        reason: if allowed { "permitted" } else { "no_binding" }.into(),
-        meaning: if allowed {
-            "a binding allows it"
-        } else {
-            "no binding gives this identity `query.streams.write` there"
-        }
-        .into(),
+        reason: match allowed {
+            true => Reason::Ok,
+            false => Reason::NotPermitted,
+        },
         bindings: if allowed {
             strings(&["payments-editors"])
         } else {
@@ -350,11 +348,11 @@ pub(crate) fn decision(allowed: bool) -> DecisionRow {
     }
 }
 
-fn stage(room: &str, outcome: &str, details: &[(&str, &str)]) -> Stage {
+fn stage(room: &str, outcome: Reason, details: &[(&str, &str)]) -> Stage {
     let pair = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
     Stage {
         room: room.into(),
-        outcome: outcome.into(),
+        outcome,
         details: details.iter().map(pair).collect(),
     }
 }
@@ -362,7 +360,7 @@ fn stage(room: &str, outcome: &str, details: &[(&str, &str)]) -> Stage {
 pub(crate) fn explained(allowed: bool) -> ExplainView {
     let accept = stage(
         "accept",
-        "ok",
+        Reason::Ok,
         &[
             ("operation", "query.streams.write"),
             ("path", "/public/v0.2/acme/projects/payments-prod/streams"),
@@ -370,7 +368,7 @@ pub(crate) fn explained(allowed: bool) -> ExplainView {
     );
     let identify = stage(
         "identify",
-        "ok",
+        Reason::Ok,
         &[
             ("method", "session"),
             ("issuer", "okta"),
@@ -382,19 +380,19 @@ pub(crate) fn explained(allowed: bool) -> ExplainView {
         true => vec![
             stage(
                 "authorize",
-                "ok",
+                Reason::Ok,
                 &[("app", "shop/payments"), ("bindings", "payments-editors")],
             ),
             stage(
                 "route",
-                "ok",
+                Reason::Ok,
                 &[("project", "payments-prod"), ("upstream", "query")],
             ),
         ],
         false => {
             vec![stage(
                 "authorize",
-                "no_binding",
+                Reason::NotPermitted,
                 &[("app", "shop/payments"), ("missing", "query.streams.write")],
             )]
         }
@@ -440,9 +438,7 @@ pub(crate) fn decisions() -> DecisionsView {
         path: "/v1/logs".into(),
         operation: "ingest.logs".into(),
         app: String::new(),
-        reason: "app_unclear".into(),
-        meaning: "the export names no app, and several fit: send the header `lightkeeper-app`"
-            .into(),
+        reason: Reason::AppAmbiguous,
         request_id: "01khxq6vx0b7sample".into(),
         status: Some(400),
         ..decision(false)
