@@ -170,7 +170,7 @@ impl QueryMetrics {
         )?;
         let throttled = make.counter(
             "query_throttled_total",
-            "Queries over a rate, by class and by whom they were refused (gateway or backend).",
+            "Queries over a rate, by class and by the side that refused them (gateway or backend).",
             &["class", "by"],
         )?;
         let foreign = make.plain_counter(

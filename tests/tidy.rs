@@ -370,6 +370,13 @@ fn comments_say_who() {
 }
 
 #[test]
+fn what_the_product_tells_says_who() {
+    for folder in ["src/", "crates/"] {
+        each(rules::literal_words, folder);
+    }
+}
+
+#[test]
 fn pages_say_who() {
     let pages = committed().into_iter();
     let pages = pages.filter(|(path, _, _)| path.ends_with(".md"));

@@ -487,7 +487,7 @@ impl Checker<'_> {
             self.warning(
                 &place,
                 format!(
-                    "`{key}` has no effect: binding {} lets nobody export",
+                    "`{key}` has no effect: binding {} lets no caller export",
                     name(&binding.name)
                 ),
             )
@@ -579,9 +579,9 @@ impl Checker<'_> {
                 {
                     self.warning(
                         place,
-                        format!("no binding reaches app {path}: nobody may use it"),
+                        format!("no binding reaches app {path}: no caller may use it"),
                     )
-                    .hint("bind somebody to it, or to an app above it");
+                    .hint("bind a caller to it, or to an app above it");
                 }
                 continue;
             }
@@ -590,7 +590,7 @@ impl Checker<'_> {
                 let project = name(project);
                 self.warning(
                     place,
-                    format!("no binding reaches app {path} itself: nobody may query {project}"),
+                    format!("no binding reaches app {path} itself: no caller may query {project}"),
                 )
                 .hint("bindings beneath a project's home do not permit queries on the project");
             }

@@ -43,7 +43,7 @@ impl Checker<'_> {
         let of_certificate = spiffe.is_some() || dns.is_some() || x509_subject.is_some();
         match any {
             Some(any) if !any.value => {
-                self.error(any, "`any: false` names nobody")
+                self.error(any, "`any: false` names no caller")
                     .hint("leave it out");
             }
             Some(any) if of_token || of_certificate || issuer.is_some() => {
@@ -51,7 +51,7 @@ impl Checker<'_> {
                     .hint("leave it out, or leave the rest out");
             }
             None if !of_token && !of_certificate && issuer.is_none() => {
-                self.error(raw, "this subject names nobody")
+                self.error(raw, "this subject names no caller")
                     .hint("for everybody who is identified, write `any: true`");
             }
             _ => {}
@@ -155,7 +155,7 @@ impl Checker<'_> {
                         .any(|one| one.trust_domain == domain) => {}
                 _ if !known.is_empty() && !known.iter().any(speaks) => {
                     let message = format!(
-                        "this matches nobody: no `client_ca` speaks for the trust domain {}",
+                        "this matches no caller: no `client_ca` speaks for the trust domain {}",
                         name(domain)
                     );
                     self.warning(spiffe, message).hint(

@@ -159,9 +159,9 @@ fn advice(exchange: &Exchange<'_>, class: Class) -> Option<&'static str> {
             Some("Log in and open the page again.")
         }
         Class::NotAuthenticated | Class::BadCredential => Some(
-            "Nobody can log in here with a browser; a bearer token or a client certificate is needed.",
+            "No login with a browser is offered here; a bearer token or a client certificate is needed.",
         ),
-        Class::Denied => Some("Ask whoever owns the app, and give them the request's id."),
+        Class::Denied => Some("Ask an owner of the app, and give them the request's id."),
         _ => None,
     }
 }

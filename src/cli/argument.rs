@@ -12,7 +12,7 @@ pub(crate) enum ArgumentFault {
     Form(&'static str),
     #[error("`{0}` is not an app's path: write it as `shop/checkout`")]
     App(String),
-    #[error("only loopback: whoever reaches it acts as you")]
+    #[error("only loopback: every client that reaches it acts as you")]
     NotLoopback,
     #[error(
         "`{0}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"

@@ -401,7 +401,7 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
     {
         report.warning(
             &first.name,
-            "nobody can be identified, so that every call is refused",
+            "no caller can be identified, so that every call is refused",
             "add `issuers:`, `client_tokens:`, or `client_ca` to a listener's `tls:`",
         );
     }

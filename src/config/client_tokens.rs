@@ -106,7 +106,7 @@ fn hash(
     let read = ClientTokenHash::parse(&at.value);
     if read.is_none() {
         let hint = if at.value.starts_with(CLIENT_TOKEN_PREFIX) {
-            "this is the token itself, which whoever reads this file could now use: issue another with \
+            "this is the token itself, which every reader of this file could now use: issue another with \
              `lightkeeper token issue`, which prints the line to put here"
         } else {
             "write `sha256:` and 64 hexadecimal digits, as `lightkeeper token issue` prints them"

@@ -118,7 +118,7 @@ fn algorithm(
         let why = if upper == "NONE" {
             "`none` means that anybody may write such a token"
         } else {
-            "with a shared key, whoever verifies tokens can also forge them"
+            "with a shared key, every verifier of tokens can also forge them"
         };
         let hint = format!("{why}; {}", one_of());
         report.error_with_hint(

@@ -124,7 +124,7 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLogin) {
         let hint = "add `web` to the `serves` of a listener, or remove `web.login`";
         report.warning(
             &login.issuer,
-            "nobody can log in, because no listener serves `web`",
+            "no person can log in, because no listener serves `web`",
             hint,
         );
     }

@@ -364,7 +364,7 @@ impl Step<'_, '_> {
                 "The identity provider does not answer as it should. Who is logged in stays so."
             }
             (Reason::LoginAccessDenied, _) => {
-                "The identity provider says no. Log in again, perhaps as somebody else."
+                "The identity provider says no. Log in again, perhaps as another person."
             }
             (Reason::LoginClaimsElsewhere, _) => {
                 "The identity provider does not say which groups you are in, perhaps because they are too many. Logging in \

@@ -316,7 +316,7 @@ impl Profile {
     pub fn operation(&self, id: OperationId) -> &Operation {
         self.operations
             .get(usize::from(id.0))
-            .unwrap_or_else(|| Operation::nobody())
+            .unwrap_or_else(|| Operation::unknown())
     }
 
     /// All rows, in the order of their ids.
@@ -401,11 +401,11 @@ impl Operation {
         }
     }
 
-    fn nobody() -> &'static Operation {
-        static NOBODY: OnceLock<Operation> = OnceLock::new();
-        NOBODY.get_or_init(|| Operation {
+    fn unknown() -> &'static Operation {
+        static UNKNOWN: OnceLock<Operation> = OnceLock::new();
+        UNKNOWN.get_or_init(|| Operation {
             id: OperationId(u16::MAX),
-            permission: "nobody".to_owned(),
+            permission: "unknown".to_owned(),
             permission_id: PermissionId(u16::MAX),
             sensitive: true,
             credential: Credential::Admin,

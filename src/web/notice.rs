@@ -64,9 +64,9 @@ fn title(status: u16) -> &'static str {
         405 => "That cannot be done here",
         413 => "That was too much",
         429 => "That was too often",
-        502 => "Somebody we asked did not answer well",
+        502 => "What the gateway asked did not answer well",
         503 => "Not just now",
-        504 => "Somebody we asked took too long",
+        504 => "What the gateway asked took too long",
         _ => "That did not work",
     }
 }

@@ -91,7 +91,7 @@ pub(crate) fn bytes(per_second: f64) -> String {
 /// A count: exact up to 9999, then as `amount` shows one.
 #[expect(
     clippy::cast_precision_loss,
-    reason = "past 2^53 nobody misses the last digit of three"
+    reason = "past 2^53 three digits are shown, which hold"
 )]
 pub(crate) fn count(value: u64) -> String {
     if value < 10_000 {

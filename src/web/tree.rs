@@ -109,7 +109,7 @@ fn empty(view: &TreeView) -> Markup {
                 }
                 None => {
                     p { strong { "There is nothing here that you may see yet." } }
-                    p { "An app’s owners, or whoever keeps the policy, can bind you or one of your groups to it." }
+                    p { "An app’s owners, or the keepers of the policy, can bind you or one of your groups to it." }
                 }
             }
         }

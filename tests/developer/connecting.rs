@@ -182,11 +182,7 @@ async fn pages_and_foreign_names_are_refused() {
         );
     }
     desk.change(&front.url(), |login| login["expires"] = 0.into());
-    assert_eq!(
-        Desk::new().run(&["connect"]).status,
-        1,
-        "nobody is logged in"
-    );
+    assert_eq!(Desk::new().run(&["connect"]).status, 1, "not logged in");
     drop(front);
     let gone = SampleCaller::new(&base)
         .bearer(&key)

@@ -883,6 +883,27 @@ fn comment_words_bite() {
     ] {
         check(rules::comment_words, "src/a.rs", text, want);
     }
+    for (path, text, want) in [
+        (
+            "src/a.rs",
+            "let a = \"ask\n whoever\";",
+            "src/a.rs:2: `whoever`",
+        ),
+        (
+            "src/a.rs",
+            "let a = r#\"Nobody's\"#;",
+            "src/a.rs:1: `nobody`",
+        ),
+        ("src/a.rs", "// nobody\nlet nobody = \"nobodys\";", ""),
+        (
+            "src/a.rs",
+            "#[cfg(test)]\nmod tests { const A: &str = \"nobody\"; }",
+            "",
+        ),
+        ("src/a/tests/b.rs", "let a = \"nobody\";", ""),
+    ] {
+        check(rules::literal_words, path, text, want);
+    }
     for (text, want) in [
         ("# A\n\nWhoever asks.", "a.md:3: `whoever`"),
         ("| a | somebody's |", "a.md:1: `somebody`"),

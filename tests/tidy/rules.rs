@@ -660,6 +660,26 @@ pub fn comment_words(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// So does what the product tells people: its literals.
+pub fn literal_words(path: &str, text: &str) -> Vec<String> {
+    let is_test =
+        path.ends_with("/tests.rs") || path.contains("/tests/") || path.ends_with("/forge.rs");
+    if is_test {
+        return Vec::new();
+    }
+    let mut complaints = Vec::new();
+    for (at, literal) in source::product_strings(text) {
+        let before = source::line_of(text, at) - 1;
+        complaints.extend(vague(&literal).into_iter().map(|(line, word)| {
+            format!(
+                "{path}:{}: `{word}` in a literal: say which caller, person, app or part",
+                before + line
+            )
+        }));
+    }
+    complaints
+}
+
 /// So does a page of the documentation, its examples included.
 pub fn page_words(path: &str, text: &str) -> Vec<String> {
     let found = vague(text).into_iter();

@@ -151,7 +151,10 @@ pub fn product_strings(text: &str) -> Vec<(usize, String)> {
                 .rposition(|byte| !byte.is_ascii_whitespace())
         };
         if bytes[at] != b'/' && before(&product) > before(&tests) {
-            found.push((at, literal.trim_matches(['r', '#', '"', '\'']).to_owned()));
+            let quoted = literal.trim_start_matches('r').trim_matches('#');
+            let inside = quoted.strip_prefix(['"', '\'']);
+            let inside = inside.and_then(|rest| rest.strip_suffix(['"', '\'']));
+            found.push((at, inside.unwrap_or(quoted).to_owned()));
         }
         at = end;
     }

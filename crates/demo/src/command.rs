@@ -78,7 +78,7 @@ impl ListenArguments {
             return Ok(self.listen);
         }
         Err(format!(
-            "{} is no loopback address: whoever reaches it gets tokens for everybody; if that is meant, add --i-know-what-i-do",
+            "{} is no loopback address: every client that reaches it gets tokens for any person; if that is meant, add --i-know-what-i-do",
             self.listen
         ))
     }

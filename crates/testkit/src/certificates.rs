@@ -287,7 +287,7 @@ pub struct DevelopmentCertificates {
 impl DevelopmentCertificates {
     pub fn new(clock: &Clock) -> Result<Self, String> {
         let authority = Authority::new("acme development authority", clock)?;
-        let untrusted_authority = Authority::new("somebody else's authority", clock)?;
+        let untrusted_authority = Authority::new("a stranger's authority", clock)?;
         let revoked = authority.spiffe(REVOKED_SPIFFE_ID)?;
         let dns = vec![San::Dns(CLIENT_DNS_NAME.to_owned())];
         Ok(DevelopmentCertificates {

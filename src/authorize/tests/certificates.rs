@@ -119,7 +119,7 @@ fn subjects_name_the_authorities_of_certificates() {
             format!("{{ {foreign} }}"),
             one,
             vec![
-                "warning: this matches nobody: no `client_ca` speaks for the trust domain `other.example` hint: add it to the `trust_domains` of the authority that issues such IDs"
+                "warning: this matches no caller: no `client_ca` speaks for the trust domain `other.example` hint: add it to the `trust_domains` of the authority that issues such IDs"
                     .to_owned(),
             ],
         ),
@@ -202,7 +202,7 @@ fn subjects_name_the_issuers_of_jwt_svids() {
     let other = r#"spiffe: "spiffe://other.example/a""#;
     let nobody = |domain: &str| {
         format!(
-            "warning: this matches nobody: no `client_ca` speaks for the trust domain `{domain}` hint: add it to the `trust_domains` of the authority that issues such IDs"
+            "warning: this matches no caller: no `client_ca` speaks for the trust domain `{domain}` hint: add it to the `trust_domains` of the authority that issues such IDs"
         )
     };
     let never = "error: this subject can never match: `mesh` does not speak for the trust domain `other.example` hint: its `trust_domain`: `mesh.example`";

@@ -143,7 +143,7 @@ pub(crate) async fn logout(arguments: &GatewayArguments) -> Result<(), Failure> 
     let mut contents = locked.read()?;
     let gateway = chosen(arguments.gateway.as_deref(), &contents)?;
     let Some(entry) = contents.gateways.remove(&gateway) else {
-        eprintln!("nobody is logged in at {gateway}");
+        eprintln!("not logged in at {gateway}");
         return Ok(());
     };
     if contents.default.as_ref() == Some(&gateway) {

@@ -69,7 +69,7 @@ impl Loopback {
     /// Waits for the browser, and until its page is written.
     pub(crate) async fn wait(self, state: &str) -> Result<Returned, Failure> {
         let late = |_| {
-            Failure::new("nobody came back from the login page in time")
+            Failure::new("no browser came back from the login page in time")
                 .advise("without a browser here: --device")
         };
         tokio::time::timeout(WAIT, self.serve(state))

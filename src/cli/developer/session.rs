@@ -114,12 +114,12 @@ impl ToolSession {
 }
 
 fn entry<'a>(contents: &'a Contents, gateway: &str) -> Result<&'a StoredLogin, Failure> {
-    let nobody = || {
-        let mut failure = Failure::log_in(gateway, format!("nobody is logged in at `{gateway}`"));
+    let missing = || {
+        let mut failure = Failure::log_in(gateway, format!("not logged in at `{gateway}`"));
         failure.advice = Some(format!(
             "log in first: lightkeeper login --gateway {gateway}"
         ));
         failure
     };
-    contents.gateways.get(gateway).ok_or_else(nobody)
+    contents.gateways.get(gateway).ok_or_else(missing)
 }

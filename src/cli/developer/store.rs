@@ -103,7 +103,7 @@ impl Store {
             .map_err(|error| said(&format!("cannot be read: {error}")))?;
         if !metadata.is_file() || metadata.mode() & 0o077 != 0 {
             let advice = format!(
-                "chmod 600 {0}, and log in again if somebody else could have read it",
+                "chmod 600 {0}, and log in again if another person could have read it",
                 self.path.display()
             );
             return Err(said("holds tokens and may be used by others").advise(advice));

@@ -462,7 +462,7 @@ pub(crate) fn fault(status: u16, words: &str, advice: Option<&str>) -> FaultView
 
 /// Every page, by the name of its golden file.
 pub(crate) fn all() -> Vec<(&'static str, Frame, Page)> {
-    let logs_in = Some("Try again in a minute. Whoever is logged in already stays so.");
+    let logs_in = Some("Try again in a minute. Who is logged in stays so.");
     let empty = DecisionsView {
         rows: Vec::new(),
         ..decisions()
@@ -496,7 +496,7 @@ pub(crate) fn all() -> Vec<(&'static str, Frame, Page)> {
         (
             "fault-401",
             stranger(),
-            Page::Fault(fault(401, "nobody is logged in", None)),
+            Page::Fault(fault(401, "no person is logged in", None)),
         ),
         (
             "fault-403",

@@ -242,7 +242,7 @@ async fn alert(narrator: &mut Narrator<'_>) {
     let stolen = webhook_secret("shop");
     let told = step(
         "An alert with another app's secret",
-        "somebody: the webhook secret of shop",
+        "a stranger: the webhook secret of shop",
         &format!("POST {path}"),
         &[&stolen],
         Expected::refused(Status::Http(401), Reason::WebhookUnknown),
@@ -255,7 +255,7 @@ async fn alert(narrator: &mut Narrator<'_>) {
         .await;
     let early = world.receiver.received().len();
     if early != 0 {
-        narrator.differs("somebody was told of an alert that was refused".to_owned());
+        narrator.differs("a destination was told of an alert that was refused".to_owned());
     }
 
     let secret = webhook_secret("shop/checkout");

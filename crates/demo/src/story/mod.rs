@@ -70,7 +70,7 @@ fn introduce(narrator: &Narrator<'_>) {
     let world = narrator.world;
     println!("{}", narrator.ink.bold("Lightkeeper, shown on real input"));
     println!(
-        "Nobody but the gateway holds a token or an API key of the backend. Callers prove who they are;"
+        "The gateway alone holds tokens and API keys of the backend. Callers prove who they are;"
     );
     println!(
         "a policy says which part of the organization's tree of apps they may write to or read from.\n"

@@ -45,7 +45,7 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
 
     let told = step(
         "No credential",
-        "somebody",
+        "a stranger",
         "POST /v1/traces",
         &[],
         is(Reason::NoCredential),
@@ -83,7 +83,7 @@ async fn unproven(narrator: &mut Narrator<'_>, token: &str) -> Result<(), String
     let forged = forged(token).ok_or("the token has no signature to forge")?;
     let told = step(
         "A forged signature, over gRPC",
-        "somebody: checkout-collector's claims under a signature that is not the issuer's",
+        "a stranger: checkout-collector's claims under a signature that is not the issuer's",
         sample.signal().grpc_path(),
         &[&forged],
         Expected::refused(Status::Grpc(16), Reason::TokenSignature),

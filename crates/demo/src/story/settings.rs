@@ -25,7 +25,7 @@ const PEOPLE: [(&str, &str); 5] = [
         "lea",
         "leads the shop: as ann, and sees its decisions, access tokens and destinations",
     ),
-    ("eve", "nobody in particular: logs in, and finds nothing"),
+    ("eve", "named by no binding: logs in, and finds nothing"),
 ];
 
 /// Where a browser begins, and as which person.

@@ -234,7 +234,7 @@ fn line(record: &Value, ink: Ink) -> String {
     };
     let who = record
         .get("identity")
-        .map_or("nobody", |who| text(who, "subject"));
+        .map_or("(not identified)", |who| text(who, "subject"));
     let what = [
         text(record, "http_method"),
         text(record, "path"),

@@ -61,7 +61,8 @@ impl Emulator {
                 })
                 .unwrap_or_default();
         let target = lock(&self.state.webhooks).get(project).cloned();
-        let target = target.ok_or_else(|| format!("nobody is told of alerts of `{project}`"))?;
+        let target =
+            target.ok_or_else(|| format!("no webhook is told of alerts of `{project}`"))?;
         let caller = SampleCaller::new(&target.base).bearer(&target.secret);
         let answer = caller
             .post(&target.path, &Self::alert(project, name, state, &time))

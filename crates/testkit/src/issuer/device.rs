@@ -116,7 +116,7 @@ impl State {
         let answer = match (form.value("refuse"), person) {
             (Some(_), _) => Answer::Refused,
             (None, Some(person)) => Answer::Approved(person),
-            (None, None) => return page(StatusCode::BAD_REQUEST, "nobody was picked"),
+            (None, None) => return page(StatusCode::BAD_REQUEST, "no person was picked"),
         };
         let now = self.now_seconds();
         let mut all = lock(&self.devices.pending);
