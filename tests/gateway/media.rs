@@ -4,7 +4,9 @@
 use http::Method;
 use lightkeeper::otlp::{Encoding, Signal};
 use testkit::world::webhook_secret;
-use testkit::{Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, World};
+use testkit::{
+    Answer, Coding, Endpoints, Fault, Format, LegacySample, Sample, SampleCaller, World,
+};
 
 use super::stage;
 
@@ -27,6 +29,25 @@ fn status(answer: &Answer) -> u16 {
 async fn reason(world: &World, answer: &Answer) -> String {
     let record = stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await;
     record["reason"].as_str().unwrap().to_owned()
+}
+
+/// The answer is this refusal.
+async fn refused(world: &World, answer: &Answer, status: u16, code: &str, what: &str) {
+    let found = (self::status(answer), reason(world, answer).await);
+    assert_eq!(found, (status, code.to_owned()), "{what}");
+}
+
+async fn post(caller: &SampleCaller, path: &str, kind: &str, body: &[u8]) -> Answer {
+    let headers = [("content-type", kind)];
+    let answer = caller.send(Method::POST, path, &headers, body.to_vec());
+    answer.await.unwrap()
+}
+
+/// A message over gRPC, with another header.
+async fn call(caller: &SampleCaller, path: &str, more: (&str, &str), message: &[u8]) -> Answer {
+    let headers = [("content-type", GRPC), ("te", "trailers"), more];
+    let answer = caller.send(Method::POST, path, &headers, framed(message));
+    answer.await.unwrap()
 }
 
 fn framed(message: &[u8]) -> Vec<u8> {
@@ -255,19 +276,8 @@ async fn a_query_is_asked_in_json() {
     // A question to a part of the tree has a body too.
     world.emulator.clear();
     let tree = "/apps/shop/-/query_timeseries";
-    let answer = ann
-        .send(
-            Method::POST,
-            tree,
-            &[("content-type", "text/plain")],
-            b"{}".to_vec(),
-        )
-        .await
-        .unwrap();
-    assert_eq!(
-        (answer.status, reason(&world, &answer).await),
-        (415, "media_type_unsupported".to_owned())
-    );
+    let answer = post(&ann, tree, "text/plain", b"{}").await;
+    refused(&world, &answer, 415, "media_type_unsupported", tree).await;
     assert!(world.emulator.captured().is_empty());
     // What has no body has no name.
     let answer = ann
@@ -310,15 +320,7 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
             ("/lightstep.collector.CollectorService/Report", report),
         ] {
             let send = async |timeout: &str| {
-                let headers = [
-                    ("content-type", GRPC),
-                    ("te", "trailers"),
-                    ("grpc-timeout", timeout),
-                ];
-                caller
-                    .send(Method::POST, path, &headers, framed(&message))
-                    .await
-                    .unwrap()
+                call(&caller, path, ("grpc-timeout", timeout), &message).await
             };
             for broken in [
                 "1",
@@ -337,12 +339,8 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
             ] {
                 world.emulator.clear();
                 let answer = send(broken).await;
-                let found = (status(&answer), reason(world, &answer).await);
-                assert_eq!(
-                    found,
-                    (400, "malformed_grpc_timeout".to_owned()),
-                    "{path} {broken}"
-                );
+                let told = format!("{path} {broken}");
+                refused(world, &answer, 400, "malformed_grpc_timeout", &told).await;
                 assert!(world.emulator.captured().is_empty(), "{broken}");
             }
             for (sound, most) in [
@@ -368,21 +366,13 @@ async fn a_grpc_deadline_is_a_duration_and_holds() {
             for over in ["0n", "0S", "00000000H", "1n"] {
                 world.emulator.clear();
                 let answer = send(over).await;
-                let found = (status(&answer), reason(world, &answer).await);
-                assert_eq!(
-                    found,
-                    (504, "deadline_exceeded".to_owned()),
-                    "{path} {over}"
-                );
+                let told = format!("{path} {over}");
+                refused(world, &answer, 504, "deadline_exceeded", &told).await;
                 assert!(world.emulator.captured().is_empty(), "{path} {over}");
             }
             world.emulator.fail(Endpoints::All, Fault::Held);
             let answer = send("200m").await;
-            assert_eq!(
-                (status(&answer), reason(world, &answer).await),
-                (504, "deadline_exceeded".to_owned()),
-                "{path}"
-            );
+            refused(world, &answer, 504, "deadline_exceeded", path).await;
             world.emulator.heal();
         }
     }
@@ -397,19 +387,8 @@ async fn grpc_clients_keep_their_habits() {
         .plain_caller()
         .bearer(&world.issuer.token("checkout-collector"))
         .http2();
-    let message = framed(&Sample::traces("checkout", 2).protobuf());
-    let send = async |more: (&str, &str)| {
-        let headers = [("content-type", GRPC), ("te", "trailers"), more];
-        caller
-            .send(
-                Method::POST,
-                Signal::Traces.grpc_path(),
-                &headers,
-                message.clone(),
-            )
-            .await
-            .unwrap()
-    };
+    let message = Sample::traces("checkout", 2).protobuf();
+    let send = async |more| call(&caller, Signal::Traces.grpc_path(), more, &message).await;
     assert_eq!(status(&send(("x_tenant_id", "5")).await), 200);
     let captured = world.emulator.captured();
     assert!(
@@ -420,17 +399,17 @@ async fn grpc_clients_keep_their_habits() {
     );
     for name in ["lightstep_access_token", "content_type", "grpc_timeout"] {
         let answer = send((name, "5")).await;
-        assert_eq!(
-            (status(&answer), reason(&world, &answer).await),
-            (400, "malformed_header".to_owned()),
-            "{name}"
-        );
+        refused(&world, &answer, 400, "malformed_header", name).await;
     }
     let answer = send(("grpc-encoding", "snappy")).await;
-    assert_eq!(
-        (status(&answer), reason(&world, &answer).await),
-        (415, "content_encoding_unsupported".to_owned())
-    );
+    refused(
+        &world,
+        &answer,
+        415,
+        "content_encoding_unsupported",
+        "snappy",
+    )
+    .await;
     assert_eq!(
         answer.header("grpc-accept-encoding").as_deref(),
         Some("identity,gzip,deflate,zstd")
@@ -448,16 +427,13 @@ async fn an_alert_is_told_in_json() {
         ("text/plain", 415),
         ("application/json; charset=utf-8", 200),
     ] {
-        let body = br#"{"name":"errors"}"#.to_vec();
-        let answer = caller
-            .send(
-                Method::POST,
-                "/apps/shop/-/alerts",
-                &[("content-type", kind)],
-                body,
-            )
-            .await
-            .unwrap();
+        let answer = post(
+            &caller,
+            "/apps/shop/-/alerts",
+            kind,
+            br#"{"name":"errors"}"#,
+        )
+        .await;
         assert_eq!(answer.status, expected, "{kind}");
         assert_eq!(
             world.receiver.received().len(),

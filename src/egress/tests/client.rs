@@ -7,6 +7,7 @@ use http::{Request, StatusCode, header};
 use rustls::RootCertStore;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
 
 use super::super::{Egress, OutboundBounds, OutboundClient, OutboundFault};
 
@@ -16,6 +17,22 @@ fn client(bounds: OutboundBounds) -> OutboundClient {
 
 fn get(url: &str) -> Request<Vec<u8>> {
     Request::get(url).body(Vec::new()).unwrap()
+}
+
+/// Answers one request with these bytes. Gives where, and the head that came.
+async fn serve(answer: String) -> (String, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut read = Vec::new();
+        while !read.ends_with(b"\r\n\r\n") {
+            stream.read_buf(&mut read).await.unwrap();
+        }
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        String::from_utf8(read).unwrap()
+    });
+    (url, serving)
 }
 
 /// Scenario: URLs that must not be asked, by each of both ways. Guarantees: each is refused before anything is dialled, and
@@ -49,28 +66,15 @@ async fn a_body_is_read_to_its_bound() {
     for (size, fits) in [(0, true), (999, true), (1000, true), (1001, false)] {
         for status in [200, 404, 503] {
             for chunked in [false, true] {
-                let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-                let url = format!("http://{}/", listener.local_addr().unwrap());
-                let serving = tokio::spawn(async move {
-                    let (mut stream, _) = listener.accept().await.unwrap();
-                    let mut read = Vec::new();
-                    while !read.ends_with(b"\r\n\r\n") {
-                        stream.read_buf(&mut read).await.unwrap();
+                let body = "x".repeat(size);
+                let answer = match chunked {
+                    true if size > 0 => {
+                        format!("transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n")
                     }
-                    let body = "x".repeat(size);
-                    let answer = match chunked {
-                        true if size > 0 => {
-                            format!(
-                                "transfer-encoding: chunked\r\n\r\n{size:x}\r\n{body}\r\n0\r\n\r\n"
-                            )
-                        }
-                        true => "transfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
-                        false => format!("content-length: {size}\r\n\r\n{body}"),
-                    };
-                    let answer = format!("HTTP/1.1 {status} X\r\n{answer}");
-                    stream.write_all(answer.as_bytes()).await.unwrap();
-                    String::from_utf8(read).unwrap().to_ascii_lowercase()
-                });
+                    true => "transfer-encoding: chunked\r\n\r\n0\r\n\r\n".to_owned(),
+                    false => format!("content-length: {size}\r\n\r\n{body}"),
+                };
+                let (url, serving) = serve(format!("HTTP/1.1 {status} X\r\n{answer}")).await;
                 let what = format!("{status} {size} {chunked}");
                 match client(bounds).ask(get(&url)).await {
                     Ok(answer) => {
@@ -86,7 +90,7 @@ async fn a_body_is_read_to_its_bound() {
                         assert!(!fits, "{what}");
                     }
                 }
-                let told = serving.await.unwrap();
+                let told = serving.await.unwrap().to_ascii_lowercase();
                 let agent = concat!(
                     "user-agent: lightkeeper/",
                     env!("CARGO_PKG_VERSION"),
@@ -117,17 +121,7 @@ fn the_bounds_are_these() {
 /// Scenario: a request that names its sender. Guarantees: the name stays.
 #[tokio::test]
 async fn a_senders_own_name_stays() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("http://{}/", listener.local_addr().unwrap());
-    let serving = tokio::spawn(async move {
-        let (mut stream, _) = listener.accept().await.unwrap();
-        let mut read = Vec::new();
-        while !read.ends_with(b"\r\n\r\n") {
-            stream.read_buf(&mut read).await.unwrap();
-        }
-        stream.write_all(b"HTTP/1.1 204 X\r\n\r\n").await.unwrap();
-        String::from_utf8(read).unwrap()
-    });
+    let (url, serving) = serve("HTTP/1.1 204 X\r\n\r\n".to_owned()).await;
     let mut request = get(&url);
     let own = http::HeaderValue::from_static("own/1");
     request.headers_mut().insert(header::USER_AGENT, own);

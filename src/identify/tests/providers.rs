@@ -101,11 +101,7 @@ async fn an_id_token_must_be_the_issuers() {
         }) as Make<'_>
     };
     let altered = |nonce: &str| {
-        let good = RSA.token_of_texts(
-            "RS256",
-            &header("RS256", "rs", "JWT"),
-            &claims(nonce).to_string(),
-        );
+        let good = by(&RSA, "RS256", "rs", "JWT")(nonce);
         let (signed, signature) = good.rsplit_once('.').unwrap();
         let payload = URL_SAFE_NO_PAD.encode(claims(nonce).to_string().replace("ada", "eve"));
         format!(
