@@ -1,22 +1,27 @@
 //! What an operator can see: metrics and log lines.
 //!
-//! What it does: owns the registry and its closed set of metrics, and starts logging.
+//! What it does: owns the registry and its closed set of metrics; logging is started in `telemetry/logging.rs`.
 //! What it refuses to know: any room's type; labels come as words. Invariants: every label has a bounded
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
 mod events;
+mod logging;
+mod registry;
 pub(crate) mod text;
 
 pub use events::EventName;
+pub use logging::{LogFormat, start_logging};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::reason::Reason;
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
-    IntGaugeVec, Opts, Registry, TextEncoder,
+    IntGaugeVec, Registry, TextEncoder,
 };
+use registry::Making;
+
+use crate::reason::Reason;
 
 /// Panics since the last look; the hook that counts them knows no registry.
 static PANICS: AtomicU64 = AtomicU64::new(0);
@@ -73,84 +78,6 @@ pub struct Finished<'a> {
     pub(crate) bytes_out: u64,
     /// Items of an export: accepted by the backend, rejected by us or by it.
     pub items: (u64, u64),
-}
-
-/// A registry that is being filled; names are given without their prefix.
-struct Making(Registry);
-
-impl Making {
-    fn counter(
-        &self,
-        name: &str,
-        help: &str,
-        labels: &[&str],
-    ) -> Result<IntCounterVec, prometheus::Error> {
-        let metric = IntCounterVec::new(Opts::new(format!("lightkeeper_{name}"), help), labels)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn plain_counter(&self, name: &str, help: &str) -> Result<IntCounter, prometheus::Error> {
-        let metric = IntCounter::new(format!("lightkeeper_{name}"), help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn gauge(&self, name: &str, help: &str) -> Result<IntGauge, prometheus::Error> {
-        let metric = IntGauge::new(format!("lightkeeper_{name}"), help)?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    fn labelled_gauge(
-        &self,
-        name: &str,
-        help: &str,
-        label: &str,
-    ) -> Result<IntGaugeVec, prometheus::Error> {
-        let metric = IntGaugeVec::new(Opts::new(format!("lightkeeper_{name}"), help), &[label])?;
-        self.0.register(Box::new(metric.clone()))?;
-        Ok(metric)
-    }
-
-    /// A registry with what is not of the gateway's own doing.
-    fn new() -> Result<Self, prometheus::Error> {
-        let make = Making(Registry::new());
-        make.build_info()?;
-        make.process()?;
-        Ok(make)
-    }
-
-    /// What runs here: 1, with the words as labels, so that any other metric can be joined with them.
-    fn build_info(&self) -> Result<(), prometheus::Error> {
-        let opts = Opts::new(
-            "lightkeeper_build_info",
-            "1; what was built, and for what, stands in the labels.",
-        );
-        let metric = IntGaugeVec::new(opts, &["version", "os", "arch"])?;
-        metric
-            .with_label_values(&[
-                env!("CARGO_PKG_VERSION"),
-                std::env::consts::OS,
-                std::env::consts::ARCH,
-            ])
-            .set(1);
-        self.0.register(Box::new(metric))
-    }
-
-    /// CPU time, memory, descriptors and threads of this process, under the names that every Prometheus client uses.
-    #[cfg(target_os = "linux")]
-    fn process(&self) -> Result<(), prometheus::Error> {
-        self.0.register(Box::new(
-            prometheus::process_collector::ProcessCollector::for_self(),
-        ))
-    }
-
-    /// They are read from `/proc`.
-    #[cfg(not(target_os = "linux"))]
-    fn process(&self) -> Result<(), prometheus::Error> {
-        Ok(())
-    }
 }
 
 /// What becomes of queries, and of what the backend answers.
@@ -539,36 +466,4 @@ fn status_word(status: u16) -> &'static str {
         400 | 402 | 405..=412 | 414..=428 | 430..=499 => "4xx",
         500..=502 | 505.. => "5xx",
     }
-}
-
-/// The form of log lines.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LogFormat {
-    Json,
-    Text,
-}
-
-/// Starts logging to standard error; `level` is one of `error`, `warn`, `info`, `debug`. A second start
-/// is ignored, so that tests may run several gateways.
-///
-/// The framework's own lines below `warn` are never shown: at `debug` it prints raw heads, credentials
-/// included.
-pub fn start_logging(format: LogFormat, level: &str) {
-    use tracing_subscriber::EnvFilter;
-    let level = match level {
-        "error" | "warn" | "debug" => level,
-        _ => "info",
-    };
-    let filter = EnvFilter::new(format!(
-        "{level},pingora_core=error,pingora_proxy=off,pingora_pool=error,h2=error,hyper=error,hyper_util=error,rustls=error"
-    ));
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false);
-    // A logger that is set already stays.
-    let _ = match format {
-        LogFormat::Json => builder.json().flatten_event(true).try_init(),
-        LogFormat::Text => builder.with_ansi(false).try_init(),
-    };
 }
