@@ -5,8 +5,6 @@
 //! Invariants: bytes are compared exactly; there is no escape, so a pattern cannot name a literal `*`; a pattern is
 //! at most `GLOB_LIMIT_BYTES` long.
 
-use std::fmt;
-
 /// The longest pattern, in bytes. It bounds the matcher's state, which lives on the stack.
 pub(crate) const GLOB_LIMIT_BYTES: usize = 511;
 
@@ -42,25 +40,16 @@ enum GlobStep {
 }
 
 /// Why a text is no pattern.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GlobFault {
+    #[error("a pattern must not be empty")]
     Empty,
+    #[error("a pattern has at most {} bytes", GLOB_LIMIT_BYTES)]
     TooLong,
+    #[error("more than two `*` in a row mean nothing")]
     ThreeStars,
+    #[error("a pattern must not hold control characters")]
     Control,
-}
-
-impl fmt::Display for GlobFault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            GlobFault::Empty => formatter.write_str("a pattern must not be empty"),
-            GlobFault::TooLong => {
-                write!(formatter, "a pattern has at most {GLOB_LIMIT_BYTES} bytes")
-            }
-            GlobFault::ThreeStars => formatter.write_str("more than two `*` in a row mean nothing"),
-            GlobFault::Control => formatter.write_str("a pattern must not hold control characters"),
-        }
-    }
 }
 
 impl Glob {

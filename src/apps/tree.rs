@@ -5,7 +5,6 @@
 //! holds exactly itself and all beneath it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 use std::sync::Arc;
 
 use super::{AppPath, Glob};
@@ -76,47 +75,29 @@ impl Node {
 }
 
 /// Why a node cannot be planted.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum TreeFault {
     /// Not 1 to 63 of `a-z 0-9 - _ .` beginning with a letter or digit.
+    #[error("an app's name is not well-formed")]
     Segment,
-    /// The path would exceed `AppPath::LIMIT_BYTES`.
+    #[error("an app's path has more than {} bytes", AppPath::LIMIT_BYTES)]
     TooDeep,
     /// A sibling has this name.
+    #[error("an app of this name is there already")]
     Taken,
-    /// The project has its home there already.
+    #[error("the project has its home at `{0}` already")]
     TwoHomes(AppPath),
     /// An empty name, or one that no path segment can carry.
+    #[error("a project's name is not well-formed")]
     Project,
-    /// More than `ATTRIBUTE_LIMIT`, inherited ones included.
+    #[error(
+        "an app has at most {} attributes, inherited ones included",
+        ATTRIBUTE_LIMIT
+    )]
     Attributes,
     /// More nodes than numbers.
+    #[error("there are too many apps")]
     TooMany,
-}
-
-impl fmt::Display for TreeFault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            TreeFault::Segment => formatter.write_str("an app's name is not well-formed"),
-            TreeFault::TooDeep => write!(
-                formatter,
-                "an app's path has more than {} bytes",
-                AppPath::LIMIT_BYTES
-            ),
-            TreeFault::Taken => formatter.write_str("an app of this name is there already"),
-            TreeFault::TwoHomes(path) => {
-                write!(formatter, "the project has its home at `{path}` already")
-            }
-            TreeFault::Project => formatter.write_str("a project's name is not well-formed"),
-            TreeFault::Attributes => {
-                write!(
-                    formatter,
-                    "an app has at most {ATTRIBUTE_LIMIT} attributes, inherited ones included"
-                )
-            }
-            TreeFault::TooMany => formatter.write_str("there are too many apps"),
-        }
-    }
 }
 
 /// What is written about one app.

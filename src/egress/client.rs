@@ -78,53 +78,29 @@ impl OutboundBounds {
 }
 
 /// Why no answer came, or not all of it. Displays as the end of the sentence "… cannot be reached: …".
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
 pub(crate) enum OutboundFault {
-    /// Neither `https` nor loopback; the URL without its query.
+    /// The URL without its query.
+    #[error("`{0}` must be an `https` URL (`http` only on loopback)")]
     Address(String),
     /// The certificate holds for no authority that is trusted.
+    #[error("its certificate is not trusted: {certificate}")]
     Untrusted {
         certificate: String,
         /// The chain of causes.
         detail: String,
     },
     /// The proxy gave no tunnel.
-    Proxy {
-        fault: TunnelFault,
-        detail: String,
-    },
+    #[error("{detail}")]
+    Proxy { fault: TunnelFault, detail: String },
     /// No connection, or it broke, or what came is no HTTP; the chain of causes.
+    #[error("{0}")]
     Unreachable(String),
+    #[error("the answer is larger than {} bytes", .0.body_bytes)]
     TooLarge(OutboundBounds),
+    #[error("no answer within {} seconds", .0.whole.as_secs())]
     TimedOut(OutboundBounds),
 }
-
-impl std::fmt::Display for OutboundFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            OutboundFault::Address(url) => write!(
-                formatter,
-                "`{url}` must be an `https` URL (`http` only on loopback)"
-            ),
-            OutboundFault::Untrusted { certificate, .. } => {
-                write!(formatter, "its certificate is not trusted: {certificate}")
-            }
-            OutboundFault::Proxy { detail, .. } | OutboundFault::Unreachable(detail) => {
-                formatter.write_str(detail)
-            }
-            OutboundFault::TooLarge(bounds) => {
-                let limit = bounds.body_bytes;
-                write!(formatter, "the answer is larger than {limit} bytes")
-            }
-            OutboundFault::TimedOut(bounds) => {
-                let limit = bounds.whole.as_secs();
-                write!(formatter, "no answer within {limit} seconds")
-            }
-        }
-    }
-}
-
-impl Error for OutboundFault {}
 
 /// Why a client cannot be made.
 #[derive(Debug, thiserror::Error)]

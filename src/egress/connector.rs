@@ -35,19 +35,13 @@ pub(crate) struct Connector {
 }
 
 /// Which proxy gave no tunnel, and why.
-#[derive(Debug)]
+#[derive(Debug, thiserror::Error)]
+#[error("proxy {proxy}")]
 pub(crate) struct ProxyError {
     pub proxy: String,
+    #[source]
     pub fault: TunnelFault,
 }
-
-impl std::fmt::Display for ProxyError {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(formatter, "proxy {}: {}", self.proxy, self.fault)
-    }
-}
-
-impl Error for ProxyError {}
 
 type BoxError = Box<dyn Error + Send + Sync>;
 

@@ -24,23 +24,12 @@ pub struct Environment {
 type VariableProxy = Result<Option<Arc<ProxySettings>>, UnusableProxy>;
 
 /// A variable that names no proxy which could be used. Displays the variable and why, nothing of its value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the environment's `{variable}` {fault}")]
 pub(crate) struct UnusableProxy {
     pub variable: &'static str,
     pub fault: &'static str,
 }
-
-impl std::fmt::Display for UnusableProxy {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            formatter,
-            "the environment's `{}` {}",
-            self.variable, self.fault
-        )
-    }
-}
-
-impl std::error::Error for UnusableProxy {}
 
 impl Environment {
     /// This process's.

@@ -19,16 +19,25 @@ const ANSWER_LIMIT_BYTES: usize = 16 * 1024;
 const HEAD_LINES: usize = 100;
 
 /// Why there is no tunnel.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 pub enum TunnelFault {
-    /// The proxy itself cannot be reached.
+    #[error("the proxy cannot be reached")]
     Unreachable,
-    /// It answered with this status.
+    #[error("the proxy answered {0}{wants}", wants = wants(*.0))]
     Refused(u16),
     /// It hung up, or its answer is no HTTP or has no end.
+    #[error("the proxy gave no HTTP answer")]
     Broken,
-    /// It was silent for too long.
+    #[error("the proxy did not answer in time")]
     TimedOut,
+}
+
+/// What a proxy's status asks for.
+fn wants(status: u16) -> &'static str {
+    match status {
+        407 => ": it wants other credentials",
+        _ => "",
+    }
 }
 
 impl TunnelFault {
@@ -42,22 +51,6 @@ impl TunnelFault {
         }
     }
 }
-
-impl std::fmt::Display for TunnelFault {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            TunnelFault::Unreachable => formatter.write_str("the proxy cannot be reached"),
-            TunnelFault::Refused(407) => {
-                formatter.write_str("the proxy answered 407: it wants other credentials")
-            }
-            TunnelFault::Refused(status) => write!(formatter, "the proxy answered {status}"),
-            TunnelFault::Broken => formatter.write_str("the proxy gave no HTTP answer"),
-            TunnelFault::TimedOut => formatter.write_str("the proxy did not answer in time"),
-        }
-    }
-}
-
-impl std::error::Error for TunnelFault {}
 
 impl Proxy {
     /// Turns a connection to this proxy into one to a host behind it.

@@ -23,12 +23,14 @@ pub struct ClaimPath {
 }
 
 /// Why a text names no claim.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ClaimPathFault {
+    #[error("must not be empty")]
     Empty,
-    /// A `~` without `0` or `1` after it (RFC 6901 section 3).
+    /// RFC 6901 section 3.
+    #[error("is no JSON Pointer: a `~` is not followed by `0` or `1`")]
     Escape,
-    /// No token that is taken has such a depth.
+    #[error("can never be found: tokens that are nested so deeply are refused")]
     TooDeep,
 }
 
@@ -46,18 +48,6 @@ impl ClaimPathFault {
                 "the pointer has more steps than the claims of a token may be nested"
             }
         }
-    }
-}
-
-impl fmt::Display for ClaimPathFault {
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            ClaimPathFault::Empty => "must not be empty",
-            ClaimPathFault::Escape => "is no JSON Pointer: a `~` is not followed by `0` or `1`",
-            ClaimPathFault::TooDeep => {
-                "can never be found: tokens that are nested so deeply are refused"
-            }
-        })
     }
 }
 

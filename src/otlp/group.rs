@@ -4,7 +4,6 @@
 //! encodings. Invariant: what is found borrows from the body and copies nothing of it.
 
 use std::borrow::Cow;
-use std::fmt;
 
 /// The prefix of the attribute names that only the gateway may write.
 pub const RESERVED: &str = "lightkeeper.";
@@ -14,7 +13,8 @@ pub const RESERVED: &str = "lightkeeper.";
 pub(crate) const MAX_GROUPS: usize = 1 << 17;
 
 /// The body is not the message that it should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{what} at byte {offset}")]
 pub struct Malformed {
     /// Byte offset into the decompressed message.
     pub offset: usize,
@@ -66,11 +66,3 @@ impl<P> Reading<P> {
         }
     }
 }
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{} at byte {}", self.what, self.offset)
-    }
-}
-
-impl std::error::Error for Malformed {}
