@@ -8,7 +8,9 @@ mod line;
 mod record;
 mod sequence;
 mod settings;
+mod sink;
 mod trail;
+mod writer;
 
 pub use record::timestamp;
 pub(crate) use record::{Items, PartRecord, Record, Who};

@@ -1,44 +1,30 @@
-//! The bounded queue to the sink, and the task that empties it.
+//! The bounded queue to the sink.
 //!
-//! What it does: gives out slots before a call is forwarded, numbers records and appends them as JSON
-//! lines. What it refuses to know: what a record means. Invariants: a call that holds a slot will be
+//! What it does: gives out slots before a call is forwarded, and takes records. What it refuses to know: what a record
+//! means, and how it is written. Invariants: a call that holds a slot will be
 //! recorded; the queue never grows past its bounds, in records and in bytes, and calls from one network hold no more of
-//! it than they leave (`limits::Budget`); a record that a broken sink cannot take is kept
-//! and tried again (`refuse`) or counted and told of later (`continue`).
+//! it than they leave (`limits::Budget`).
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Write};
+use std::fs::OpenOptions;
+use std::io;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
 
-use super::line;
 use super::record::SMALL_BYTES;
 use super::sequence::{Gap, Sequence, SequenceFault};
+use super::sink::{Lines, TrailOutput};
+use super::writer::{Health, QueueEntry, RecordWriter, Room};
 use super::{AuditSettings, OnFailure, Record};
-use crate::limits::{Account, Budget, Reservation, Spent, address_block};
+use crate::limits::{Account, Budget, Spent, address_block};
 use crate::lock::Mutex;
 
-/// Records written with one system call.
-const BATCH_RECORDS: usize = 256;
-/// Under load, the writer looks again after this long instead of being woken for each record.
-const LULL: Duration = Duration::from_millis(2);
 /// How long a start waits for the process before, which may drain and write on: longer than `limits.drain_timeout` is by default.
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(60);
-/// Between two tries on a broken sink.
-const RETRY: Duration = Duration::from_millis(250);
-
-enum QueueEntry {
-    Record(Box<Record>, Room),
-    Reopen,
-    Stop,
-}
-
 /// The front of the trail; shared by all calls.
 pub struct Trail {
     queue: mpsc::Sender<QueueEntry>,
@@ -55,36 +41,8 @@ pub struct Trail {
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
-/// What an operator can know of the sink.
-#[derive(Debug, Default)]
-pub struct Health {
-    failing: AtomicBool,
-    written: AtomicU64,
-    lost: AtomicU64,
-}
-
-impl Health {
-    pub(crate) fn is_failing(&self) -> bool {
-        self.failing.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn written_records(&self) -> u64 {
-        self.written.load(Ordering::Relaxed)
-    }
-
-    pub(crate) fn lost_records(&self) -> u64 {
-        self.lost.load(Ordering::Relaxed)
-    }
-}
-
 /// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
 pub(crate) struct Slot(OwnedPermit<QueueEntry>, Room);
-
-/// What a record, or one to come, takes of the queue.
-struct Room {
-    bytes: Reservation,
-    _place: Option<Reservation>,
-}
 
 /// The call cannot be recorded now, and the trail is configured to refuse it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,21 +68,16 @@ impl Trail {
     /// Opens the sink and starts its thread.
     pub fn open(settings: &AuditSettings) -> Result<Self, TrailFault> {
         let file = settings.file.as_deref();
-        let sink = Sink::open(file).map_err(TrailFault::Unopened)?;
+        let output = TrailOutput::open(file).map_err(TrailFault::Unopened)?;
         let (sequence, gap) = Sequence::open(file, PREDECESSOR_PATIENCE)?;
         let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
         let health = Arc::new(Health::default());
         let (shared, on_failure) = (health.clone(), settings.on_failure);
         let writer = std::thread::Builder::new()
             .name("audit".to_owned())
+            // The process before, which may have drained until now, writes no more.
             .spawn(move || {
-                Writer {
-                    sink,
-                    health: shared,
-                    on_failure,
-                    sequence,
-                }
-                .run(entries)
+                RecordWriter::new(Lines::new(output), shared, on_failure, sequence).run(entries)
             })
             .map_err(TrailFault::Thread)?;
         let memory = Budget::new(settings.queue_bytes);
@@ -258,7 +211,7 @@ impl Trail {
                 .try_send(QueueEntry::Record(Box::new(record), room))
         });
         if !matches!(sent, Some(Ok(()))) {
-            self.health.lost.fetch_add(1, Ordering::Relaxed);
+            self.health.lose(1);
         }
     }
 
@@ -298,174 +251,6 @@ impl Trail {
     }
 }
 
-/// The sink's own thread: disks block, and must not hold up calls.
-struct Writer {
-    sink: Sink,
-    health: Arc<Health>,
-    on_failure: OnFailure,
-    sequence: Sequence,
-}
-
-impl Writer {
-    fn run(mut self, mut entries: mpsc::Receiver<QueueEntry>) {
-        let mut batch = Vec::with_capacity(BATCH_RECORDS);
-        let mut lines = Vec::new();
-        // What the lines take; given back once they are written.
-        let mut held = Vec::with_capacity(BATCH_RECORDS);
-        while next_batch(&mut entries, &mut batch) {
-            let mut stop = false;
-            let mut count = 0;
-            let mut numbered = true;
-            for entry in batch.drain(..) {
-                match entry {
-                    QueueEntry::Record(mut record, room) => {
-                        held.push(room);
-                        // One try for each batch, because it waits.
-                        let seq = if numbered { self.number() } else { None };
-                        numbered = seq.is_some();
-                        let Some(seq) = seq else {
-                            self.health.lost.fetch_add(1, Ordering::Relaxed);
-                            continue;
-                        };
-                        record.seq = seq;
-                        line::write(&record, &mut lines);
-                        lines.push(b'\n');
-                        count += 1;
-                    }
-                    QueueEntry::Reopen => {
-                        self.write(&mut lines, &mut count);
-                        if let Err(error) = self.sink.reopen() {
-                            tracing::error!(%error, "audit file cannot be reopened: the old one is kept");
-                        }
-                    }
-                    QueueEntry::Stop => stop = true,
-                }
-            }
-            self.write(&mut lines, &mut count);
-            held.clear();
-            if stop {
-                break;
-            }
-            std::thread::sleep(LULL);
-        }
-        self.sink.sync();
-        self.sequence.close();
-    }
-
-    /// The next record's number. While none can be kept none is given, because the next process could give it again: a full
-    /// disk stops numbers as it stops records.
-    fn number(&mut self) -> Option<u64> {
-        loop {
-            match self.sequence.take() {
-                Ok(number) => return Some(number),
-                Err(error) => self.stumble(&error),
-            }
-            if self.on_failure == OnFailure::Continue {
-                return None;
-            }
-        }
-    }
-
-    /// Writes whole lines or waits until they can be written.
-    fn write(&mut self, lines: &mut Vec<u8>, count: &mut u64) {
-        let mut done = 0;
-        while let Some(rest) = lines.get(done..).filter(|rest| !rest.is_empty()) {
-            match self.sink.write(rest) {
-                Ok(0) => self.stumble(&io::ErrorKind::WriteZero.into()),
-                Ok(written) => {
-                    done += written;
-                    if self.health.failing.swap(false, Ordering::Relaxed) {
-                        tracing::warn!(
-                            lost = self.health.lost_records(),
-                            "audit records are written again"
-                        );
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => {
-                    self.stumble(&error);
-                    if self.on_failure == OnFailure::Continue {
-                        self.health.lost.fetch_add(*count, Ordering::Relaxed);
-                        *count = 0;
-                        break;
-                    }
-                }
-            }
-        }
-        self.health.written.fetch_add(*count, Ordering::Relaxed);
-        *count = 0;
-        lines.clear();
-    }
-
-    fn stumble(&mut self, error: &io::Error) {
-        if !self.health.failing.swap(true, Ordering::Relaxed) {
-            tracing::error!(%error, "audit records cannot be written");
-        }
-        std::thread::sleep(RETRY);
-        // The file may have been replaced by one that can be written.
-        let _ = self.sink.reopen();
-    }
-}
-
-/// Waits for records; false when there will be none. Callers pay for waking this thread, so it stays
-/// awake for a moment while records keep coming.
-fn next_batch(entries: &mut mpsc::Receiver<QueueEntry>, batch: &mut Vec<QueueEntry>) -> bool {
-    for lull in [true, false] {
-        while batch.len() < BATCH_RECORDS
-            && let Ok(entry) = entries.try_recv()
-        {
-            batch.push(entry);
-        }
-        if !batch.is_empty() {
-            return true;
-        }
-        if lull {
-            std::thread::sleep(LULL);
-        }
-    }
-    entries.blocking_recv_many(batch, BATCH_RECORDS) > 0
-}
-
-enum Sink {
-    Stdout,
-    File {
-        path: std::path::PathBuf,
-        file: File,
-    },
-}
-
-impl Sink {
-    fn open(path: Option<&Path>) -> io::Result<Self> {
-        match path {
-            None => Ok(Sink::Stdout),
-            Some(path) => Ok(Sink::File {
-                path: path.to_owned(),
-                file: append(path)?,
-            }),
-        }
-    }
-
-    fn reopen(&mut self) -> io::Result<()> {
-        if let Sink::File { path, file } = self {
-            *file = append(path)?;
-        }
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Sink::Stdout => io::stdout().write(bytes),
-            Sink::File { file, .. } => file.write(bytes),
-        }
-    }
-
-    fn sync(&mut self) {
-        if let Sink::File { file, .. } = self {
-            let _ = file.sync_data();
-        }
-    }
-}
-
 /// Whether a file could be created there: another one is, and is taken away at once.
 fn creatable(path: &Path) -> io::Result<()> {
     let mut name = path.as_os_str().to_owned();
@@ -475,12 +260,4 @@ fn creatable(path: &Path) -> io::Result<()> {
         .create_new(true)
         .open(&name)?;
     std::fs::remove_file(&name)
-}
-
-fn append(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.append(true).create(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o640);
-    options.open(path)
 }
