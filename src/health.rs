@@ -81,7 +81,8 @@ impl ServingStatus {
 
 /// Whether a head asks for health on a listener that tells it. Nothing in it but method, path and content type counts.
 pub(crate) fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
-    let settings = &connection.listener.front.health;
+    let listener = connection.listener();
+    let settings = &listener.front.health;
     let path = head.uri.path();
     if settings.path.as_deref() == Some(path) && matches!(head.method, Method::GET | Method::HEAD) {
         return head.uri.query().is_none().then_some(Check::Http);
@@ -111,7 +112,7 @@ pub(crate) fn asked(head: &Parts, connection: &Connection) -> Option<Check> {
 /// Answers a check, and counts it.
 pub(crate) async fn answer(exchange: &mut Exchange<'_>, check: Check) -> Result<(), BrokenOff> {
     let (shared, arrival) = (exchange.shared(), exchange.arrival());
-    let listener = &arrival.connection.listener;
+    let listener = arrival.connection.listener();
     let count = |word: &'static str| {
         shared
             .metrics
@@ -270,7 +271,7 @@ async fn service(exchange: &mut Exchange<'_>) -> Result<String, u8> {
 
 /// The whole of it has no name; besides, the services that exports go to are known where exports are served.
 fn is_known(snapshot: &Snapshot, arrival: &Arrival, service: &str) -> bool {
-    let serves = arrival.connection.listener.serves;
+    let serves = arrival.connection.listener().serves;
     service.is_empty()
         || serves.ingest
             && snapshot

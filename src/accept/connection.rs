@@ -9,16 +9,19 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
 
+use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
 use super::client_address::ClientAddress;
-use super::{ClientChain, Dialect, Fault, ListenerSettings};
+use super::{ClientChain, ListenerSettings};
 use crate::limits::{Account, Budget};
 use crate::lock::Mutex;
 
 /// One accepted connection.
 pub struct Connection {
-    pub listener: Arc<ListenerSettings>,
+    /// As the newest configuration has it that a call of this connection began with.
+    listener: ArcSwap<ListenerSettings>,
+    is_tls: bool,
     /// The client, as the socket has it or a trusted proxy's PROXY header.
     pub peer: SocketAddr,
     pub http2: bool,
@@ -27,25 +30,14 @@ pub struct Connection {
     /// The client's address as records have it, once it was asked for.
     peer_text: OnceLock<String>,
     closing: AtomicBool,
+    retiring: AtomicBool,
     continue_wanted: AtomicBool,
-    broken: Mutex<Option<BrokenHead>>,
     waker: Mutex<Option<Waker>>,
     account: OnceLock<Account>,
     /// Calls under way.
     calls: AtomicU32,
     /// It is to take no further call.
     spoilt: Notify,
-}
-
-/// A head that was refused before it was parsed, as far as it could be read.
-#[derive(Debug)]
-pub struct BrokenHead {
-    pub fault: Fault,
-    pub dialect: Dialect,
-    /// At most 16 bytes, a token, or empty.
-    pub method: String,
-    /// Without a query, as it came: its record escapes and cuts it.
-    pub path: String,
 }
 
 impl Connection {
@@ -56,14 +48,15 @@ impl Connection {
         chain: Option<Arc<ClientChain>>,
     ) -> Self {
         Connection {
-            listener,
+            is_tls: listener.tls.is_some(),
+            listener: ArcSwap::new(listener),
             peer,
             http2,
             chain,
             peer_text: OnceLock::new(),
             closing: AtomicBool::new(false),
+            retiring: AtomicBool::new(false),
             continue_wanted: AtomicBool::new(false),
-            broken: Mutex::new(None),
             waker: Mutex::new(None),
             account: OnceLock::new(),
             calls: AtomicU32::new(0),
@@ -71,15 +64,24 @@ impl Connection {
         }
     }
 
+    /// What its listener serves, and how.
+    pub fn listener(&self) -> Guard<Arc<ListenerSettings>> {
+        self.listener.load()
+    }
+
+    /// A call begins under a configuration in which the listener has these settings: what was withdrawn by a reload is
+    /// withdrawn on open connections, too.
+    pub(crate) fn take_over(&self, settings: &Arc<ListenerSettings>) {
+        if !Arc::ptr_eq(&self.listener.load(), settings) {
+            self.listener.store(settings.clone());
+        }
+    }
+
     /// Scheme and authority by which this call's sender knows us: the operator's name for the listener, else what the
     /// call itself names (`Call::authority`).
     pub fn origin(&self, authority: &str) -> String {
-        let scheme = if self.listener.tls.is_some() {
-            "https"
-        } else {
-            "http"
-        };
-        match &self.listener.public_url {
+        let scheme = if self.is_tls { "https" } else { "http" };
+        match &self.listener().public_url {
             Some(url) => url.trim_end_matches('/').to_owned(),
             None => format!("{scheme}://{authority}"),
         }
@@ -129,6 +131,16 @@ impl Connection {
             && self.continue_wanted.swap(false, Ordering::AcqRel)
     }
 
+    /// Asks the connection to end with its next answer. A request that is on its way already is answered.
+    pub(super) fn retire(&self) {
+        self.retiring.store(true, Ordering::Release);
+    }
+
+    /// Whether its next answer is its last.
+    pub fn is_retiring(&self) -> bool {
+        self.retiring.load(Ordering::Acquire) || self.is_closing()
+    }
+
     /// Asks the connection to close once the request in flight, if any, has been answered.
     pub fn close(&self) {
         self.closing.store(true, Ordering::Release);
@@ -150,17 +162,5 @@ impl Connection {
             Some(known) if known.will_wake(waker) => {}
             _ => *kept = Some(waker.clone()),
         }
-    }
-
-    pub(super) fn break_head(&self, head: BrokenHead) {
-        *self.broken.lock() = Some(head);
-    }
-
-    /// The refused head that the request just begun stands for, once.
-    pub fn take_broken_head(&self) -> Option<BrokenHead> {
-        if self.http2 {
-            return None;
-        }
-        self.broken.lock().take()
     }
 }

@@ -206,7 +206,7 @@ async fn serve<A: Http1App, B: ServerApp + Send + Sync + 'static>(
     let ending = FuturesUnordered::new();
     ending.push(async {
         tokio::select! {
-            () = tokio::time::sleep(limits.connection_age) => {}
+            () = retired(&connection, &closing, &limits) => {}
             // Calls under way end well; no other can be understood.
             () = connection.spoilt() => {}
             () = reached(&mut draining, Stage::Draining) => {}
@@ -215,17 +215,35 @@ async fn serve<A: Http1App, B: ServerApp + Send + Sync + 'static>(
     tokio::pin!(ending);
     tokio::select! {
         biased;
-        () = &mut serving => return,
+        // First: a client whose next request is always there would keep its connection from ending.
         _ = ending.next() => {}
+        () = &mut serving => return,
     }
     // HTTP/2 sends GOAWAY on this signal; HTTP/1.1 closes when idle or after its answer.
     connection.close();
     let _ = closing.send(true);
+    // Where no stop presses, a call under way may take as long as its body and its answer may.
+    let calls = limits.drain_timeout.saturating_add(limits.body_timeout * 2);
+    let mut draining = stage.clone();
     tokio::select! {
         _ = &mut serving => {}
-        () = tokio::time::sleep(limits.drain_timeout) => {}
+        () = tokio::time::sleep(calls) => {}
+        () = async {
+            reached(&mut draining, Stage::Draining).await;
+            tokio::time::sleep(limits.drain_timeout).await;
+        } => {}
         () = reached(&mut stage, Stage::Stopped) => {}
     }
+}
+
+/// Ends when a connection has come of age and rests. From its age on its next answer is its last; one that rests is closed
+/// later, since a request may be on its way and would be lost.
+async fn retired(connection: &Connection, closing: &watch::Sender<bool>, limits: &Limits) {
+    tokio::time::sleep(limits.connection_age).await;
+    connection.retire();
+    // HTTP/2's GOAWAY says itself which requests are still served.
+    let _ = closing.send(true);
+    tokio::time::sleep(limits.idle_timeout.min(limits.drain_timeout)).await;
 }
 
 /// A connection whose protocol is known.

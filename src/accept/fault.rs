@@ -57,6 +57,8 @@ faults! {
     HeadTooLarge => HeadTooLarge,
     /// The head was not complete within `limits.header_timeout`.
     HeadTimeout => HeadTimeout,
+    /// The connection ended within the head.
+    HeadTruncated => HeadTruncated,
     /// A media type that the operation does not take.
     MediaType => MediaTypeUnsupported,
     /// A content encoding that is not one token.

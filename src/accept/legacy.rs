@@ -9,7 +9,7 @@ use http::HeaderMap;
 use http::request::Parts;
 
 use super::call::{LegacyRequest, Protocol, RequestKind};
-use super::{Fault, read};
+use super::{Fault, kind};
 use crate::apps::AppPath;
 use crate::lightstep::{FIREHOSE_REQUEST, Format};
 use crate::media_type;
@@ -34,11 +34,11 @@ pub(super) fn ask(
     let (row, taken, protocol) = match profile.legacy_grpc(inner) {
         Some(row) => (
             row,
-            read::takes_grpc(parts).then_some(media_type::GRPC),
+            kind::takes_grpc(parts).then_some(media_type::GRPC),
             Protocol::Grpc,
         ),
         None => {
-            let sent = read::media_type(&parts.headers);
+            let sent = kind::media_type(&parts.headers);
             let word = |row: &'_ LegacyReport| {
                 sent.and_then(|sent| row.types.iter().position(|known| sent.is(known)))
             };
@@ -54,11 +54,11 @@ pub(super) fn ask(
     };
     let ask = match taken {
         None => RequestKind::Unacceptable(Fault::MediaType),
-        Some(_) if !read::is_content_encoding(&parts.headers) => {
+        Some(_) if !kind::is_content_encoding(&parts.headers) => {
             RequestKind::Unacceptable(Fault::ContentEncoding)
         }
         Some(media_type) => {
-            let patience = read::patience(protocol, &parts.headers)?;
+            let patience = kind::patience(protocol, &parts.headers)?;
             RequestKind::Legacy(report(row, protocol, media_type, patience, app))
         }
     };

@@ -33,6 +33,19 @@ impl Transport {
         Pin::new(self).as_mut().poll_read_pinned(cx, out)
     }
 
+    /// Reads what is thrown away once our side was closed. Behind our `close_notify` the bytes are not deciphered: nothing of
+    /// them counts.
+    pub(crate) fn poll_drain(
+        &mut self,
+        cx: &mut Context<'_>,
+        out: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Transport::Plain(tcp) => Pin::new(tcp).poll_read(cx, out),
+            Transport::Tls(tls) => Pin::new(&mut *tls.get_mut().0).poll_read(cx, out),
+        }
+    }
+
     fn poll_read_pinned(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,

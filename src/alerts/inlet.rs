@@ -227,7 +227,8 @@ fn enriched(
         .tree()
         .project_of(node)
         .map(|project| &**project);
-    let public = context.arrival().connection.listener.public_url.as_deref();
+    let listener = context.arrival().connection.listener();
+    let public = listener.public_url.as_deref();
     let message = Enriched {
         organization: &snapshot.organization,
         app: ask.app.as_str(),

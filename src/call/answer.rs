@@ -246,7 +246,8 @@ pub(crate) async fn write(
         // The framework's usual call drops the end-of-stream flag, which breaks trailers-only answers.
         return exchange.put(SMALL_ANSWER_TIMEOUT, head, None).await;
     }
-    let bodiless = status == StatusCode::NO_CONTENT;
+    // RFC 9110 section 8.6: no length where no content is; of a 304 it would be the length of what the client has.
+    let bodiless = matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
     if !bodiless {
         head.set(header::CONTENT_LENGTH, HeaderValue::from(body.len()));
     }

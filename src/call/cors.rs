@@ -49,8 +49,8 @@ fn listed<'a>(headers: &'a HeaderMap, settings: &CorsSettings) -> Option<&'a Hea
 
 /// What the answer to this request carries for browsers.
 pub(crate) fn headers(request: &Parts, connection: &Connection) -> Vec<(HeaderName, HeaderValue)> {
-    let Some(settings) = connection
-        .listener
+    let listener = connection.listener();
+    let Some(settings) = listener
         .front
         .cors
         .as_ref()
@@ -73,7 +73,7 @@ fn is_ours(path: &str) -> bool {
 
 /// Whether a request is a preflight at a listener that answers some.
 pub(crate) fn is_preflight(request: &Parts, connection: &Connection) -> bool {
-    connection.listener.front.cors.is_some()
+    connection.listener().front.cors.is_some()
         && request.method == Method::OPTIONS
         && request.headers.contains_key(header::ORIGIN)
         && request
@@ -101,7 +101,8 @@ fn allowed(
     snapshot: &Snapshot,
     connection: &Connection,
 ) -> Option<Vec<(HeaderName, HeaderValue)>> {
-    let settings = connection.listener.front.cors.as_ref()?;
+    let listener = connection.listener();
+    let settings = listener.front.cors.as_ref()?;
     let origin = listed(&request.headers, settings)?;
     let method = only(&request.headers, header::ACCESS_CONTROL_REQUEST_METHOD)?;
     let asked = Method::from_bytes(method.as_bytes()).ok()?;

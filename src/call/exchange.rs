@@ -16,7 +16,7 @@ use pingora_http::ResponseHeader;
 use super::context::RequestContext;
 use super::outcome::Outcome;
 use super::visitor::visitor;
-use crate::accept::{Arrival, Dialect, Fault, Framed, Http1Call, ReturnPath};
+use crate::accept::{Arrival, BrokenHead, Dialect, Fault, Framed, Http1Call, ReturnPath};
 use crate::clock::UnixMillis;
 use crate::identify::{Identity, SetCookie};
 use crate::respond::Refusal;
@@ -62,6 +62,8 @@ pub(crate) struct AnswerState {
     pub set_cookies: Vec<SetCookie>,
     /// What is known of the outcome while others are waited for.
     pub known: Option<Outcome>,
+    /// An answer is on its way to the caller, and not yet out.
+    pub is_being_written: bool,
 }
 
 impl AnswerState {
@@ -81,6 +83,7 @@ impl AnswerState {
             by_session: false,
             set_cookies: Vec::new(),
             known: None,
+            is_being_written: false,
         }
     }
 
@@ -148,6 +151,14 @@ impl Downstream<'_> {
         match self {
             Downstream::Http1(call) => call.head(),
             Downstream::Http2(session) => session.req_header(),
+        }
+    }
+
+    /// The refused head that the request stands for, once.
+    fn take_broken_head(&mut self) -> Option<BrokenHead> {
+        match self {
+            Downstream::Http1(call) => call.take_broken_head(),
+            Downstream::Http2(_) => None,
         }
     }
 
@@ -238,6 +249,11 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// The refused head that the request stands for, once.
+    pub(crate) fn take_broken_head(&mut self) -> Option<BrokenHead> {
+        self.session.take_broken_head()
+    }
+
     /// How the body was announced.
     pub(crate) fn framed(&self) -> Framed {
         match self.arrival().body() {
@@ -281,7 +297,12 @@ impl<'a> Exchange<'a> {
                 let now = self.context.shared().clock.now();
                 let answering =
                     call.answer(head.status, &head.fields, body.unwrap_or_default(), now);
-                match tokio::time::timeout(within, answering).await {
+                // What the socket takes at once goes out, even where no time is given.
+                let answering = tokio::task::coop::unconstrained(answering);
+                self.state.is_being_written = true;
+                let answered = tokio::time::timeout(within, answering).await;
+                self.state.is_being_written = false;
+                match answered {
                     Ok(Ok(())) => Ok(()),
                     Ok(Err(_)) => Err(Error::new(ErrorType::WriteError)),
                     Err(_) => Err(Error::explain(ErrorType::WriteTimedout, NOT_TAKEN)),
@@ -349,7 +370,10 @@ impl<'a> Exchange<'a> {
             return Err(defect("frames are written over HTTP/2 alone"));
         };
         let writing = session.write_response_tasks(tasks);
-        let fault = match tokio::time::timeout(within, writing).await {
+        self.state.is_being_written = true;
+        let written = tokio::time::timeout(within, writing).await;
+        self.state.is_being_written = false;
+        let fault = match written {
             Ok(Ok(_)) => return Ok(()),
             Ok(Err(fault)) => fault,
             Err(_) => Error::explain(ErrorType::WriteTimedout, NOT_TAKEN),

@@ -36,7 +36,7 @@ pub(crate) async fn admit(
 ) -> Result<(), Refusal> {
     let (snapshot, arrival) = (context.snapshot(), context.arrival());
     let connection = &arrival.connection;
-    if let Some(broken) = connection.take_broken_head() {
+    if let Some(broken) = exchange.take_broken_head() {
         record.broken(broken.method, broken.path);
         exchange.state.dialect = broken.dialect;
         return Err(broken.fault.into());

@@ -5,6 +5,7 @@
 //! behind an answer that has begun no other is written.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use super::admit;
 use crate::accept::{Arrival, client_address};
@@ -31,9 +32,13 @@ pub(super) async fn answer(
     } = request;
     let snapshot = record.snapshot().clone();
     let connection = &arrival.connection;
-    let forwarded = connection.listener.front.forwarded.as_ref();
+    snapshot.at_listener(connection);
+    let listener = connection.listener();
+    let forwarded = listener.front.forwarded.as_ref();
     arrival.client = client_address(&session.head().headers, connection.peer, forwarded);
-    if arrival.connection.is_closing() {
+    drop(listener);
+    // A stop that is told of lets clients go elsewhere before they are refused.
+    if arrival.connection.is_retiring() || shared.draining.load(Ordering::Relaxed) {
         session.close_after();
     }
     arrival.place = shared
@@ -47,7 +52,7 @@ pub(super) async fn answer(
         // No record is begun: a browser asks by itself, before the call that has one.
         let (headers, is_allowed) = cors::preflight(session.head(), &snapshot, connection);
         let word = if is_allowed { "allowed" } else { "refused" };
-        shared.metrics.preflight(&connection.listener.name, word);
+        shared.metrics.preflight(&connection.listener().name, word);
         return answer::preflight(&mut Exchange::new(session, state, &context), headers).await;
     }
     let check = health::asked(session.head(), connection);

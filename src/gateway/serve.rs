@@ -54,7 +54,7 @@ pub struct Gateway {
     edges: Mutex<Vec<JoinHandle<()>>>,
     loader: Loader,
     events: Events,
-    files: WatchedFiles,
+    files: Arc<WatchedFiles>,
     reloading: tokio::sync::Mutex<()>,
 }
 
@@ -116,7 +116,7 @@ impl Gateway {
             edges.push(tokio::spawn(edge.run()));
             tracing::info!(listener = listener.name, %address, tls = listener.tls.is_some(), "listening");
         }
-        let files = WatchedFiles::new(plan.files, plan.read_at);
+        let files = Arc::new(WatchedFiles::new(plan.files, plan.read_at));
         shared
             .metrics
             .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
@@ -159,13 +159,16 @@ impl Gateway {
     /// Reads the files again and swaps the snapshot, or keeps the present one and says why.
     pub async fn reload(&self) -> Result<(), Vec<String>> {
         let _one_at_a_time = self.reloading.lock().await;
-        let loader = self.loader.clone();
-        let plan = tokio::task::spawn_blocking(move || loader()).await;
-        let result = match plan {
-            Ok(Ok(plan)) => self.take_over(plan),
-            Ok(Err(errors)) => Err(errors),
-            Err(_) => Err(vec!["reading the configuration failed".to_owned()]),
-        };
+        let (loader, files) = (self.loader.clone(), self.files.clone());
+        let read = tokio::task::spawn_blocking(move || (files.read(), loader())).await;
+        let (before, plan) = read.unwrap_or_else(|_| {
+            let failed = vec!["reading the configuration failed".to_owned()];
+            (Default::default(), Err(failed))
+        });
+        let result = plan.and_then(|plan| self.take_over(plan, &before));
+        if result.is_err() {
+            self.files.refused(before);
+        }
         let now = self.shared.clock.now().0;
         self.shared
             .metrics
@@ -192,7 +195,8 @@ impl Gateway {
         result
     }
 
-    fn take_over(&self, plan: Settings) -> Result<(), Vec<String>> {
+    /// `before_read`: what the files held before they were read.
+    fn take_over(&self, plan: Settings, before_read: &changes::Digests) -> Result<(), Vec<String>> {
         let before = self.shared.snapshot.load_full();
         let same_doors = plan.listeners.len() == before.listeners.len()
             && plan
@@ -221,7 +225,7 @@ impl Gateway {
         }
         let version = snapshot.policy.version().to_owned();
         self.shared.snapshot.store(Arc::new(snapshot));
-        self.files.taken_over(plan.files, read, plan.read_at);
+        self.files.taken_over(before_read, read, plan.read_at);
         self.shared.trail.reopen();
         tracing::info!(
             policy_version = version,
@@ -276,8 +280,9 @@ impl Gateway {
                 connections = self.shared.connection_limiter.total(),
                 "drain timeout: connections are cut"
             );
-            let _ = self.stage.send(Stage::Stopped);
+            // The calls first: cut with their connection, they would say that the client went.
             self.shared.cut.send_replace(true);
+            let _ = self.stage.send(Stage::Stopped);
             if tokio::time::timeout(Duration::from_secs(1), &mut finish)
                 .await
                 .is_err()

@@ -62,6 +62,8 @@ reasons! {
         "The body is not compressed as its head says." "Look for a proxy in between that decompresses.";
     BodyTruncated "body_truncated" [MalformedBody] Caller
         "The body ended early." "The client went away, or a proxy in between cut it.";
+    HeadTruncated "head_truncated" [Malformed] Connection
+        "The connection ended within the head." "The client went away, or a proxy in between cut it.";
     ClientClosed "client_closed" [Malformed] Connection
         "The client went away before the end." "Give it a longer timeout.";
     MediaTypeUnsupported "media_type_unsupported" [Unsupported] Caller

@@ -14,7 +14,7 @@ use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{AlertSettings, QuerySettings};
-use crate::accept::{self, ListenerSettings, TlsFault};
+use crate::accept::{self, Connection, ListenerSettings, TlsFault};
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
@@ -247,6 +247,19 @@ impl Snapshot {
             {
                 verifier.replace(trust);
             }
+        }
+    }
+
+    /// Lets a connection's calls be judged by its listener's present settings.
+    pub(crate) fn at_listener(&self, connection: &Connection) {
+        let known = connection.listener();
+        let present = self
+            .listeners
+            .iter()
+            .map(|listener| &listener.listener)
+            .find(|listener| Arc::ptr_eq(listener, &known) || listener.name == known.name);
+        if let Some(present) = present {
+            connection.take_over(present);
         }
     }
 

@@ -5,7 +5,6 @@
 //! lost.
 
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use super::changes::{self, Digests, Mark};
@@ -24,16 +23,19 @@ pub(crate) struct WatchedFiles {
     files: Mutex<Vec<PathBuf>>,
     /// What they held when the present snapshot was built.
     known: Mutex<Digests>,
-    /// When they were read, Unix milliseconds.
-    read_at: AtomicI64,
+    /// What the last reload has surely read, whether it took it over or refused it; without what changed meanwhile.
+    judged: Mutex<Digests>,
 }
 
 impl WatchedFiles {
+    /// `read_at`: when they were begun to be read.
     pub(crate) fn new(files: Vec<PathBuf>, read_at: UnixMillis) -> Self {
+        let known = changes::digests(&files);
         WatchedFiles {
-            known: Mutex::new(changes::digests(&files)),
+            // What changed while the gateway started was perhaps read before its change.
+            judged: Mutex::new(surely_read(&known, &Digests::new(), read_at)),
+            known: Mutex::new(known),
             files: Mutex::new(files),
-            read_at: AtomicI64::new(read_at.0),
         }
     }
 
@@ -42,26 +44,33 @@ impl WatchedFiles {
         self.known.lock().clone()
     }
 
-    /// Another snapshot was built of these files.
-    pub(crate) fn taken_over(&self, files: Vec<PathBuf>, known: Digests, read_at: UnixMillis) {
-        *self.files.lock() = files;
-        self.read_at.store(read_at.0, Ordering::Relaxed);
-        *self.known.lock() = known;
+    /// What they hold now. Reads them all.
+    pub(crate) fn read(&self) -> Digests {
+        let files = self.files.lock().clone();
+        changes::digests(&files)
     }
 
-    /// Asks for a reload whenever a file changed; never ends by itself.
+    /// Another snapshot was built of these files, which held `before` before they were read, at `read_at`, and `after` since.
+    pub(crate) fn taken_over(&self, before: &Digests, after: Digests, read_at: UnixMillis) {
+        *self.files.lock() = after.keys().cloned().collect();
+        *self.judged.lock() = surely_read(&after, before, read_at);
+        *self.known.lock() = after;
+    }
+
+    /// A reload was refused of files that held this before they were read.
+    pub(crate) fn refused(&self, before: Digests) {
+        *self.judged.lock() = before;
+    }
+
+    /// Asks for a reload whenever a file holds something else than was read last; never ends by itself.
     ///
     /// Files are looked at rather than watched: a look costs a few system calls, sees replaced files and
     /// swapped symlinks (Kubernetes' `..data`) on every file system, and is not woken by other files in
     /// the same folder, the audit trail for one.
     pub(crate) async fn watch<F: Future<Output = ()>>(&self, reload: impl Fn() -> F) {
         let mut seen = self.marks().await;
-        let content = self.content().await;
-        let mut known = self.known();
-        // What changed while the gateway started was perhaps read before its change.
-        let read_at = self.read_at.load(Ordering::Relaxed);
-        if content != known || seen.iter().flatten().any(|mark| mark.is_after(read_at)) {
-            (seen, known) = self.catch_up(content, &reload).await;
+        if self.is_unread().await {
+            seen = self.catch_up(&reload).await;
         }
         loop {
             tokio::time::sleep(LOOK).await;
@@ -72,42 +81,33 @@ impl WatchedFiles {
             // Files that are changed together are taken together.
             tokio::time::sleep(SETTLE).await;
             seen = self.marks().await;
-            let content = self.content().await;
-            if content != known {
-                (seen, known) = self.catch_up(content, &reload).await;
+            if self.is_unread().await {
+                seen = self.catch_up(&reload).await;
             }
         }
     }
 
-    /// Reloads until no file changed while it was read: a reload may have read a file before its change, and what looks at
-    /// it afterwards sees nothing new. Gives what the files looked like and held then. `before`: what they held before.
-    async fn catch_up<F: Future<Output = ()>>(
-        &self,
-        mut before: Digests,
-        reload: &impl Fn() -> F,
-    ) -> (Vec<Option<Mark>>, Digests) {
+    /// Reloads until no file changed while it was read. Gives what the files looked like then.
+    async fn catch_up<F: Future<Output = ()>>(&self, reload: &impl Fn() -> F) -> Vec<Option<Mark>> {
         for _ in 0..CATCH_UP_ROUNDS {
             reload().await;
             // Before their contents: what changes from here on differs at the next look.
-            let (marks, files) = (self.marks().await, self.files.lock().clone());
-            let after = self.content().await;
-            let read_at = self.read_at.load(Ordering::Relaxed);
-            let stood_still = files
-                .iter()
-                .zip(&marks)
-                .all(|(file, mark)| match before.get(file) {
-                    Some(digest) => after.get(file) == Some(digest),
-                    // This reload brought it.
-                    None => mark.is_none_or(|mark| !mark.is_after(read_at)),
-                });
-            if stood_still {
-                return (marks, after);
+            let marks = self.marks().await;
+            if !self.is_unread().await {
+                return marks;
             }
-            before = after;
             tokio::time::sleep(SETTLE).await;
         }
         // Nothing looks like this: the next look goes on.
-        (Vec::new(), before)
+        Vec::new()
+    }
+
+    /// Whether a file holds something else than the last reload has surely read.
+    async fn is_unread(&self) -> bool {
+        let files = self.files.lock().clone();
+        let content = tokio::task::spawn_blocking(move || changes::digests(&files)).await;
+        // Without an answer the next look tells.
+        content.is_ok_and(|content| content != *self.judged.lock())
     }
 
     async fn marks(&self) -> Vec<Option<Mark>> {
@@ -116,12 +116,82 @@ impl WatchedFiles {
             .await
             .unwrap_or_default()
     }
+}
 
-    /// Digests of all watched files.
-    async fn content(&self) -> Digests {
-        let files = self.files.lock().clone();
-        tokio::task::spawn_blocking(move || changes::digests(&files))
-            .await
-            .unwrap_or_default()
+/// Of what files hold, what they held when they were read at `read_at`, having held `before` before.
+fn surely_read(after: &Digests, before: &Digests, read_at: UnixMillis) -> Digests {
+    let is_sure = |file: &PathBuf, digest| match before.get(file) {
+        Some(before) => before == digest,
+        // It was not watched before.
+        None => {
+            let mark = changes::marks(std::slice::from_ref(file)).pop().flatten();
+            mark.is_none_or(|mark| !mark.is_after(read_at.0))
+        }
+    };
+    let sure = after.iter().filter(|(file, digest)| is_sure(file, *digest));
+    sure.map(|(file, digest)| (file.clone(), *digest)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::*;
+
+    /// Longer than any look at a file takes.
+    const SOON: Duration = Duration::from_secs(20);
+    /// Nothing is younger.
+    const READ_AT: UnixMillis = UnixMillis(i64::MAX);
+
+    /// Scenario: a file is changed and taken over by a reload that was asked for, or refused by it, and changed back before
+    /// it is looked at.
+    /// Guarantees: what stands in the file is taken over; a file that holds what it held when it was looked at last may not
+    /// be what the snapshot was built of.
+    #[tokio::test(start_paused = true)]
+    async fn a_file_that_is_changed_back_is_taken_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("policy.yaml");
+        let replace = |text: &str| {
+            let next = folder.path().join("next");
+            std::fs::write(&next, text).unwrap();
+            std::fs::rename(&next, &file).unwrap();
+        };
+        replace("deny");
+        let watched = Arc::new(WatchedFiles::new(vec![file.clone()], READ_AT));
+        let take_over = {
+            let watched = watched.clone();
+            move || watched.taken_over(&watched.read(), watched.read(), READ_AT)
+        };
+        let (reloads, mut reloaded) = tokio::sync::watch::channel(0);
+        let watching = {
+            let (watched, take_over) = (watched.clone(), take_over.clone());
+            tokio::spawn(async move {
+                let reload = || async {
+                    take_over();
+                    reloads.send_modify(|count| *count += 1);
+                };
+                watched.watch(reload).await;
+            })
+        };
+        // The clock stands, and moves on when all wait: many looks.
+        let early = reloaded.wait_for(|count| *count > 0);
+        let early = tokio::time::timeout(10 * LOOK, early).await.is_ok();
+        assert!(!early, "nothing changed");
+        replace("allow");
+        take_over();
+        replace("deny");
+        let second = reloaded.wait_for(|count| *count > 0);
+        let second = tokio::time::timeout(SOON, second).await.is_ok();
+        assert!(second, "the file was not taken over");
+        assert_eq!(watched.known(), watched.read());
+        // The same where the reload between was refused.
+        let before = *reloaded.borrow();
+        replace("nonsense");
+        watched.refused(watched.read());
+        replace("deny");
+        let third = reloaded.wait_for(|count| *count > before);
+        let third = tokio::time::timeout(SOON, third).await.is_ok();
+        assert!(third, "the file was not read again");
+        watching.abort();
     }
 }

@@ -726,3 +726,101 @@ async fn early_answers_take_nothing_with_them() {
     ground.alive().await;
     ground::none(&faults);
 }
+
+/// Scenario: an export's body is still coming when its connection has reached its age. Guarantees: the call has the time that
+/// bodies have; it is served, and its answer ends the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_slow_upload_outlives_its_connections_age() {
+    let limits = "connection_age: 200ms, drain_timeout: 100ms, body_timeout: 1m";
+    let mut ground = Ground::with_limits(limits).await;
+    let body = Sample::traces("checkout", 1).protobuf();
+    let head = ground.fill(&format!("{{EXPORT}}Content-Length: {}\r\n\r\n", body.len()));
+    let mut client = TcpStream::connect(ground.plain()).await.unwrap();
+    client.write_all(head.as_bytes()).await.unwrap();
+    let began = Instant::now();
+    let mut pace = tokio::time::interval(Duration::from_secs(1) / body.len() as u32);
+    for byte in &body {
+        pace.tick().await;
+        client.write_all(&[*byte]).await.unwrap();
+    }
+    // The pace is what makes this case: a body that came sooner proves nothing.
+    assert!(began.elapsed() > Duration::from_millis(400));
+    let mut answer = Vec::new();
+    tokio::time::timeout(SOON, client.read_to_end(&mut answer))
+        .await
+        .expect("an end")
+        .unwrap();
+    let answer = String::from_utf8_lossy(&answer);
+    assert!(
+        answer.starts_with("HTTP/1.1 200") && answer.contains("Connection: close"),
+        "{answer}"
+    );
+    let record = ground.calls(1).await.remove(0);
+    assert_eq!(record["reason"], "ok", "{record}");
+}
+
+/// Scenario: a client rests longer than its connection may live, then asks. Guarantees: it is answered, and told that this was
+/// the last answer: a request that meets the end of its connection would be lost.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_behind_its_connections_age_is_answered() {
+    let mut ground = Ground::with_limits("connection_age: 100ms").await;
+    let request = ground.fill("{GET}\r\n");
+    let mut client = TcpStream::connect(ground.plain()).await.unwrap();
+    // The pace is what makes this case: each request but the first comes after the connection's age.
+    let mut pace = tokio::time::interval(Duration::from_millis(500));
+    let mut answers = Vec::new();
+    for last in [false, true] {
+        pace.tick().await;
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        let reading = async {
+            while !answer.ends_with(b"}") {
+                assert_ne!(client.read_buf(&mut answer).await.unwrap(), 0, "no answer");
+            }
+        };
+        tokio::time::timeout(SOON, reading).await.unwrap();
+        let answer = String::from_utf8(answer).unwrap();
+        assert_eq!(answer.contains("Connection: close"), last, "{answer}");
+        answers.push(answer);
+    }
+    let mut rest = Vec::new();
+    let end = tokio::time::timeout(SOON, client.read_to_end(&mut rest));
+    assert_eq!(end.await.unwrap().unwrap(), 0);
+    assert_eq!(ground.calls(2).await.len(), 2);
+    ground.alive().await;
+}
+
+/// Scenario: connections that end within a head. Guarantees: each leaves a record; a client that still reads is told; what
+/// ends between two requests leaves none.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_breaks_off_is_told() {
+    let mut ground = Ground::with_limits("connections: 40").await;
+    for (before, begun) in [
+        ("", "POST /v1/traces HT"),
+        ("", "GET / HTTP/1.1\r\nHost: a\r\n"),
+        ("{GET}\r\n", "GET /a HTTP/1.1\r\nHost"),
+        ("{GET}\r\n", "\r\n"),
+    ] {
+        let mut client = TcpStream::connect(ground.plain()).await.unwrap();
+        let bytes = ground.fill(before) + begun;
+        client.write_all(bytes.as_bytes()).await.unwrap();
+        client.shutdown().await.unwrap();
+        let mut answer = String::new();
+        let reading = client.read_to_string(&mut answer);
+        tokio::time::timeout(SOON, reading).await.unwrap().unwrap();
+        let is_head = begun != "\r\n";
+        assert_eq!(
+            answer.contains("HTTP/1.1 400"),
+            is_head,
+            "{begun:?}: {answer}"
+        );
+        let whole = usize::from(!before.is_empty());
+        let records = ground.records_of_all(whole + usize::from(is_head)).await;
+        assert_eq!(records.len(), whole + usize::from(is_head), "{records:?}");
+        let is_told = records
+            .iter()
+            .any(|record| record["reason"] == "head_truncated");
+        assert_eq!(is_told, is_head, "{records:?}");
+    }
+    ground.alive().await;
+}

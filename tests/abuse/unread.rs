@@ -259,3 +259,91 @@ async fn an_answer_that_is_not_taken_is_never_ended() {
     );
     ground.alive().await;
 }
+
+/// Asks for all streams of a project, whose answer the backend decides.
+fn asking(ground: &Ground, more: &str) -> String {
+    let steward = ground.world.issuer.token("sam");
+    format!(
+        "GET /public/v0.2/acme/projects/shop-prod/streams HTTP/1.1\r\nHost: gw\r\nAuthorization: Bearer {steward}\r\n{more}\r\n"
+    )
+}
+
+/// A connection that takes little at once.
+async fn narrow(ground: &Ground) -> TcpStream {
+    let socket = tokio::net::TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(4096).unwrap();
+    socket.connect(ground.plain()).await.unwrap()
+}
+
+/// A backend's world whose answers have this size.
+async fn answering(bytes: usize, limits: &str) -> Ground {
+    let body = format!(r#"{{"data":[{{"id":"{}"}}]}}"#, "0".repeat(bytes));
+    let url = backend(body, watch::channel(true).1).await;
+    Ground::plan(WorldPlan {
+        config: testkit::world::CONFIG.replace("\"{query}\"", &url),
+        more: format!("limits: {{ {limits} }}"),
+        ..WorldPlan::default()
+    })
+    .await
+}
+
+/// Scenario: a client that asks for the connection's end sends more behind its request, and reads its answer of 3 MiB
+/// slowly. Guarantees: the whole answer arrives: bytes that no request takes do not reset the connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_sent_behind_the_last_request_destroys_no_answer() {
+    let mut ground = answering(3 * MIB, "connections: 40").await;
+    for behind in ["x", "\r\n", "GET / HTTP/1.1\r\nHost: gw\r\n\r\n"] {
+        let mut client = narrow(&ground).await;
+        let request = asking(&ground, "Connection: close\r\n") + behind;
+        client.write_all(request.as_bytes()).await.unwrap();
+        let (mut read, mut space) = (0, vec![0; 16 << 10]);
+        let reading = async {
+            loop {
+                match client.read(&mut space).await {
+                    Ok(0) => return Ok(()),
+                    Ok(count) => read += count,
+                    Err(error) => return Err(error),
+                }
+            }
+        };
+        let ended = tokio::time::timeout(SOON, reading).await.expect("an end");
+        assert!(ended.is_ok(), "{behind:?}: {ended:?} after {read} bytes");
+        assert!(read > 3 * MIB, "{behind:?}: {read} bytes");
+        let record = ground.calls(1).await.remove(0);
+        assert_eq!(record["reason"], "ok", "{behind:?}: {record}");
+    }
+    ground.alive().await;
+}
+
+/// Scenario: the gateway stops while a client takes nothing of an answer that has begun, over HTTP/1.1 and over HTTP/2.
+/// Guarantees: the drain ends in its time, and no record says that the call went well.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_call_that_is_cut_off_in_its_answer_is_no_success() {
+    let limits = "drain_delay: 0s, drain_timeout: 300ms, body_timeout: 1h";
+    let mut ground = answering(8 * MIB, limits).await;
+    let mut client = narrow(&ground).await;
+    let request = asking(&ground, "");
+    client.write_all(request.as_bytes()).await.unwrap();
+    let steward = format!("Bearer {}", ground.world.issuer.token("sam"));
+    let fields = [
+        (":method", "GET"),
+        (":scheme", "http"),
+        (":authority", "gw"),
+        (":path", "/public/v0.2/acme/projects/shop-prod/streams"),
+        ("authorization", steward.as_str()),
+    ];
+    let mut line = Line::open_with(ground.plain(), &[(INITIAL_WINDOW_SIZE, 1000)]).await;
+    line.request(1, &fields, None).await;
+    assert!(line.until(SOON, |line| line.data_bytes > 0).await);
+    let began = tokio::time::timeout(SOON, client.peek(&mut [0])).await;
+    assert_eq!(began.expect("an answer begins").unwrap(), 1);
+    let gateway = ground.world.gateway.clone();
+    tokio::time::timeout(SOON, gateway.stop())
+        .await
+        .expect("the stop ends");
+    for record in ground.calls(2).await {
+        // Over HTTP/2 the end of the connection may be seen before the end of the call.
+        let is_told = ["cut_off", "client_closed"].contains(&record["reason"].as_str().unwrap());
+        assert!(is_told && record["decision"] == "allow", "{record}");
+    }
+}

@@ -372,3 +372,43 @@ async fn a_change_during_a_reload_is_not_lost() {
         "the policy's digest is its version"
     );
 }
+
+/// Scenario: a listener ceases to serve exports, while connections to it are open over both protocols. Guarantees: their next
+/// calls are judged by what the listener serves now, as those of new connections are.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listeners_settings_reach_open_connections() {
+    let world = stage::start(stage::plan(&[])).await;
+    let caller = world
+        .plain_caller()
+        .bearer(&world.issuer.token("checkout-collector"));
+    let mut open = [
+        caller.connect().await.unwrap(),
+        caller.clone().http2().connect().await.unwrap(),
+    ];
+    let headers = [("content-type", "application/x-protobuf")];
+    let body = Sample::traces("checkout", 1).protobuf();
+    for line in &mut open {
+        let answer = line
+            .send(http::Method::POST, "/v1/traces", &headers, body.clone())
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 200);
+    }
+    let config = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    let plain = "  - name: plain\n";
+    assert!(text.contains(plain));
+    stage::replace(
+        &config,
+        text.replace(plain, &format!("{plain}    serves: [query]\n")),
+    );
+    world.gateway.reload().await.unwrap();
+    for line in &mut open {
+        let answer = line
+            .send(http::Method::POST, "/v1/traces", &headers, body.clone())
+            .await
+            .unwrap();
+        assert_eq!(answer.status, 404);
+    }
+    assert_eq!(export(&world).await, 404);
+}

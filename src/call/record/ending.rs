@@ -77,8 +77,9 @@ impl RecordBuilder {
         };
         let reason = match (&self.refusal, answer.status) {
             (Some(refusal), _) => refusal.reason,
-            (None, Some(_)) => Reason::Ok,
-            (None, None) => Reason::CutOff,
+            (None, Some(_)) if !answer.is_being_written => Reason::Ok,
+            // Without an answer, or within it.
+            (None, _) => Reason::CutOff,
         };
         let operation = self.operation.as_deref().unwrap_or("unknown");
         // An app path in a metric is always one of the policy's.
@@ -106,7 +107,7 @@ impl RecordBuilder {
             listener: self
                 .arrival
                 .as_ref()
-                .map(|arrival| arrival.connection.listener.name.clone()),
+                .map(|arrival| arrival.connection.listener().name.clone()),
             client_address: self.arrival.as_ref().map(Arrival::client_text),
             certificate: self.shown_certificate(),
             identity: self.who.take(),
