@@ -70,9 +70,6 @@ pub struct Finished<'a> {
     pub app: &'a str,
     pub decision: &'a str,
     pub reason: Reason,
-    /// `ingest`, `collector`, `logs`, `query` or `none`.
-    pub upstream: &'a str,
-    pub upstream_status: Option<u16>,
     pub duration: Duration,
     pub bytes_in: u64,
     pub(crate) bytes_out: u64,
@@ -327,11 +324,13 @@ impl Metrics {
                     .inc_by(count);
             }
         }
-        if let Some(status) = call.upstream_status {
-            self.upstream
-                .with_label_values(&[call.upstream, status_word(status)])
-                .inc();
-        }
+    }
+
+    /// Counts an answer of the backend's. `upstream`: `ingest`, `collector`, `logs` or `query`.
+    pub(crate) fn answered(&self, upstream: &str, status: u16) {
+        self.upstream
+            .with_label_values(&[upstream, status_word(status)])
+            .inc();
     }
 
     /// `outcome`: `ok`, or why a login failed.

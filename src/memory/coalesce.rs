@@ -379,6 +379,13 @@ pub(crate) struct Reply {
     pub source: Source,
 }
 
+impl Reply {
+    /// What the backend said to this caller's own question, if it was asked for it.
+    pub(crate) fn upstream_status(&self) -> Option<u16> {
+        (self.source == Source::Asked).then(|| self.status.as_u16())
+    }
+}
+
 /// How an answer came about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Source {

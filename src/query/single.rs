@@ -76,13 +76,11 @@ async fn answered(
             return Ok(Outcome::from(failed));
         }
     };
-    let (upstream_status, detail) = match reply.source {
-        Source::Asked => (Some(reply.status.as_u16()), None),
-        Source::Coalesced => (
-            None,
-            Some("answered with another call of the same".to_owned()),
-        ),
-        Source::Cached => (None, Some("answered from the cache".to_owned())),
+    let upstream_status = reply.upstream_status();
+    let detail = match reply.source {
+        Source::Asked => None,
+        Source::Coalesced => Some("answered with another call of the same".to_owned()),
+        Source::Cached => Some("answered from the cache".to_owned()),
     };
     exchange.state.known = Some(Outcome {
         detail,

@@ -378,6 +378,6 @@ fn good(one: &Arrived, count: u64) -> PartEnd {
         place: one.place,
         items,
         reason: Reason::Ok,
-        upstream_status: Some(one.reply.status.as_u16()),
+        upstream_status: one.reply.upstream_status(),
     }
 }

@@ -427,6 +427,36 @@ async fn a_retry_sends_only_what_is_missing() {
     }
 }
 
+/// Scenario: an export of two projects, and a question to three, of which the backend refuses one. Guarantees: each of
+/// its answers is counted, not one for each call.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_answer_of_the_backend_is_counted() {
+    let world = stage::start(stage::plan(&[])).await;
+    world
+        .emulator
+        .fail_project("payments-prod", Fault::PlainStatus { status: 503 });
+    world
+        .emulator
+        .fail_queries("checkout-prod", Fault::status(429));
+    let sample = Sample::traces("checkout", 1).and("payments", 1);
+    let answer = Via::Protobuf.send(&frontend(&world), &sample).await;
+    assert_eq!(answer.status, 503);
+    let lea = world.plain_caller().bearer(&world.issuer.token("lea"));
+    let answer = lea.get("/apps/shop/-/streams").await.unwrap();
+    assert_eq!(answer.status, 200, "{}", answer.text());
+    for (upstream, status, count) in [
+        ("ingest", "200", 1.0),
+        ("ingest", "503", 1.0),
+        ("query", "200", 2.0),
+        ("query", "429", 1.0),
+    ] {
+        let name = format!(
+            r#"lightkeeper_upstream_responses_total{{status="{status}",upstream="{upstream}"}}"#
+        );
+        stage::counts(&world, &name, count).await;
+    }
+}
+
 /// Scenario: exports in which nothing is, in every encoding and spelling, by a caller who may write to many apps and by one
 /// who may write nowhere. Guarantees: success without an app, as the protocol wants it; nothing goes upstream; there is a
 /// record; who may write nowhere is refused as ever, and an unidentified caller, too.

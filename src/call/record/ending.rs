@@ -17,6 +17,23 @@ use crate::respond::Refusal;
 use crate::telemetry::{self, EventName};
 
 impl RecordBuilder {
+    /// Counts what the backend answered: to each part of a call, or to the call. What has parts without an upstream is an
+    /// alert, whose destinations are no backend.
+    fn count_answers(&self) {
+        let Some(upstream) = self.upstream else {
+            return;
+        };
+        let mut statuses = self
+            .parts
+            .iter()
+            .filter_map(|part| part.upstream_status)
+            .peekable();
+        let only = self.upstream_status.filter(|_| statuses.peek().is_none());
+        for status in statuses.chain(only) {
+            self.shared.metrics.answered(upstream, status);
+        }
+    }
+
     /// What people are told who ask why.
     fn keep_in_mind(&self, answer: &AnswerState, decision: &'static str, reason: Reason) {
         let smooth = recent::is_smooth(self.operation.as_deref(), reason);
@@ -89,8 +106,6 @@ impl RecordBuilder {
             app,
             decision,
             reason,
-            upstream: self.upstream.unwrap_or("none"),
-            upstream_status: self.upstream_status,
             duration,
             bytes_in: answer.bytes_in,
             bytes_out: answer.bytes_out,
@@ -98,6 +113,7 @@ impl RecordBuilder {
                 .items
                 .map_or((0, 0), |items| (items.accepted, items.rejected)),
         });
+        self.count_answers();
         self.keep_in_mind(answer, decision, reason);
         let record = Record {
             seq: 0,

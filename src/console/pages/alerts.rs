@@ -133,7 +133,7 @@ async fn ask(
                     one.place,
                     rows.len() as u64,
                     Reason::Ok,
-                    Some(one.reply.status.as_u16()),
+                    one.reply.upstream_status(),
                 );
                 view.alerts.extend(rows);
             }
@@ -143,7 +143,7 @@ async fn ask(
                     one.place,
                     0,
                     fault.reason(),
-                    Some(one.reply.status.as_u16()),
+                    one.reply.upstream_status(),
                 );
                 missing.push(fan_out::Failed::from(fault).missing(&one.origin, None, None));
             }
