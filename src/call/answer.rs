@@ -65,9 +65,19 @@ pub(crate) async fn document(
     status: StatusCode,
     document: Bytes,
 ) -> Result<(), BrokenOff> {
+    document_or_wait(exchange, status, document, None).await
+}
+
+/// The same, with how long the caller is to wait.
+pub(crate) async fn document_or_wait(
+    exchange: &mut Exchange<'_>,
+    status: StatusCode,
+    document: Bytes,
+    wait_seconds: Option<u64>,
+) -> Result<(), BrokenOff> {
     exchange.state.status = Some(status.as_u16());
     let document = looked_through(exchange, document);
-    let headers = vec![
+    let mut headers = vec![
         (
             header::CONTENT_TYPE,
             HeaderValue::from_static("application/json"),
@@ -77,6 +87,7 @@ pub(crate) async fn document(
             HeaderValue::from_static("nosniff"),
         ),
     ];
+    headers.extend(wait_seconds.map(|seconds| (header::RETRY_AFTER, seconds.into())));
     write(exchange, status, headers, document).await
 }
 

@@ -18,6 +18,7 @@ use crate::accept::{Call, Dialect, QueryRequest, RequestKind, TreeRequest};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
 use crate::federate::{self, MergeFault, Missing, Origin, origins};
+use crate::forward::retry_after;
 use crate::identify::{Facts, Identity};
 use crate::limits::Account;
 use crate::memory::coalesce::Reply;
@@ -118,6 +119,8 @@ pub(crate) struct Failed {
     pub class: Class,
     pub reason: Reason,
     pub status: Option<u16>,
+    /// When the backend may be asked again, if it said so, in seconds.
+    pub wait_seconds: Option<u64>,
     pub message: String,
 }
 
@@ -271,6 +274,7 @@ impl Failed {
             class,
             reason,
             status: None,
+            wait_seconds: None,
             message: class.words().to_owned(),
         }
     }
@@ -299,8 +303,13 @@ impl Failed {
                 .to_lowercase()
         });
         let status = Some(reply.status.as_u16());
+        let wait_seconds = reply
+            .headers
+            .contains_key(header::RETRY_AFTER)
+            .then(|| retry_after(&reply.headers));
         Failed {
             status,
+            wait_seconds,
             message,
             ..Failed::from(MergeFault::Status)
         }

@@ -119,7 +119,10 @@ async fn answered(
     });
     let answered = match whole {
         Ok(whole) => {
-            let outcome = written::document(exchange, whole.status, whole.document.into()).await;
+            let document = whole.document.into();
+            let outcome =
+                written::document_or_wait(exchange, whole.status, document, whole.wait_seconds)
+                    .await;
             drop((whole.held, reserved));
             outcome.map_err(|_| body::client_closed())
         }
@@ -131,6 +134,8 @@ async fn answered(
 /// The whole answer.
 struct Whole {
     status: StatusCode,
+    /// When the caller may ask again, where all were told to wait.
+    wait_seconds: Option<u64>,
     document: String,
     /// What of the memory budget it stands on.
     held: Vec<crate::limits::Reservation>,
@@ -197,12 +202,12 @@ fn merge(
             .iter()
             .filter(|(place, ..)| arrived.iter().all(|one| one.place != *place))
             .count();
-    let status = match failed.len() == total {
+    let (status, wait_seconds) = match failed.len() == total {
         true => match all_failed(&failed) {
-            Ok(status) => status,
+            Ok(said) => said,
             Err(refusal) => return (Err(refusal), ends),
         },
-        false => StatusCode::OK,
+        false => (StatusCode::OK, None),
     };
     let several = resource.sources.len() > 1;
     let mut missing: Vec<(usize, Missing)> = failed
@@ -235,6 +240,7 @@ fn merge(
     (
         Ok(Whole {
             status,
+            wait_seconds,
             document: merged.write(),
             held,
         }),
@@ -242,10 +248,13 @@ fn merge(
     )
 }
 
-/// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal.
-fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, Refusal> {
+/// What all failures come to: what the backend said to all, where that is the caller's to mend, or a refusal. A caller that
+/// is to wait waits for the project that wants the longest.
+fn all_failed(
+    failed: &[(usize, Origin, usize, Failed)],
+) -> Result<(StatusCode, Option<u64>), Refusal> {
     let Some((.., first)) = failed.first() else {
-        return Ok(StatusCode::OK);
+        return Ok((StatusCode::OK, None));
     };
     let same = |field: fn(&Failed) -> (Reason, Option<u16>)| {
         failed.iter().all(|(.., one)| field(one) == field(first))
@@ -257,10 +266,16 @@ fn all_failed(failed: &[(usize, Origin, usize, Failed)]) -> Result<StatusCode, R
     if let Some(status) = status.and_then(|status| StatusCode::from_u16(status).ok())
         && same(|one| (one.reason, one.status))
     {
-        return Ok(status);
+        let wait_seconds = failed.iter().filter_map(|(.., one)| one.wait_seconds).max();
+        return Ok((status, wait_seconds));
     }
     if same(|one| (one.reason, None)) {
-        return Err(Refusal::classed(first.reason, first.class));
+        let classes = failed.iter().map(|(.., one)| one.class);
+        let slowest = classes.max_by_key(|class| class.retry_after_seconds());
+        return Err(Refusal::classed(
+            first.reason,
+            slowest.unwrap_or(first.class),
+        ));
     }
     let reasons: Vec<String> = failed
         .iter()

@@ -350,6 +350,37 @@ async fn where_all_fail_the_status_says_so() {
     assert_eq!(document["data"]["attributes"]["series"], json!([]));
 }
 
+/// Scenario: the backend tells every project's question to wait, each for another time, one for none. Guarantees: the
+/// caller gets the document with 429 and the longest of them, within the bound of single queries.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_all_are_to_wait_the_longest_counts() {
+    for (waits, told) in [
+        ([Some(4), Some(9), None], Some("9")),
+        ([Some(4), Some(999_999), None], Some("3600")),
+        ([None, None, None], None),
+    ] {
+        let world = stage::start(stage::plan(&[])).await;
+        for (project, retry_after_seconds) in ["shop-prod", "checkout-prod", "payments-prod"]
+            .into_iter()
+            .zip(waits)
+        {
+            let fault = Fault::Status {
+                status: 429,
+                retry_after_seconds,
+            };
+            world.emulator.fail_queries(project, fault);
+        }
+        let answer = ask(&world, "ann", "/apps/shop/-/streams").await;
+        let document = answer.json().unwrap();
+        assert_eq!(
+            (answer.status, document["errors"].as_array().unwrap().len()),
+            (429, 3),
+            "{document}"
+        );
+        assert_eq!(answer.header("retry-after").as_deref(), told, "{waits:?}");
+    }
+}
+
 /// Scenario: fifty projects, one dead, one that does not answer until the test lets it, after the caller's answer came.
 /// Guarantees: the deadline is kept, both are named with their reasons, all others are there, in the tree's order; once
 /// the two are well, nothing is missing.
