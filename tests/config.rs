@@ -425,6 +425,7 @@ fn schemas_have_no_internal_names() {
     for schema in [
         config::config_schema(),
         lightkeeper::authorize::policy_schema(),
+        lightkeeper::profiles::profile_schema(),
     ] {
         let names: Vec<&String> = schema["$defs"].as_object().unwrap().keys().collect();
         assert!(names.len() > 5, "{names:?}");
@@ -443,6 +444,21 @@ fn schemas_have_no_internal_names() {
 /// Fills a folder with sound and unsound files.
 fn furnish(folder: &Path) {
     let write = |name: &str, text: &str| std::fs::write(folder.join(name), text).unwrap();
+    let shipped = std::fs::read_to_string(root().join("src/profiles/lightstep.yaml")).unwrap();
+    let renamed = shipped.replacen("name: lightstep", "name: acme-cloud", 1);
+    write("profile.yaml", &renamed);
+    write("profile-again.yaml", &renamed);
+    write("profile-shipped.yaml", &shipped);
+    let mistakes = renamed
+        .replacen("prefix: /public/v0.2", "prefix: public", 1)
+        .replacen("general: 100/s", "general: often", 1)
+        .replacen("{ header: authorization,", "{ headr: authorization,", 1);
+    write("profile-form.yaml", &mistakes);
+    write(
+        "profile-rows.yaml",
+        &mistakes.replacen("headr:", "header:", 1),
+    );
+    std::fs::write(folder.join("profile-bytes.yaml"), b"name: \xff").unwrap();
     let ca_key = rcgen::KeyPair::generate().unwrap();
     let mut parameters = rcgen::CertificateParams::new(Vec::new()).unwrap();
     parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);

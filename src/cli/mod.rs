@@ -190,6 +190,7 @@ pub enum Output {
 pub enum SchemaOf {
     Config,
     Policy,
+    Profile,
 }
 
 /// Runs a command of the product; gives back one that the binary added.
@@ -227,6 +228,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
             let schema = match file {
                 SchemaOf::Config => crate::config::config_schema(),
                 SchemaOf::Policy => crate::authorize::policy_schema(),
+                SchemaOf::Profile => crate::profiles::profile_schema(),
             };
             println!("{schema:#}");
             ExitCode::SUCCESS

@@ -252,7 +252,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     assertions::check_proxies(report, &raw.issuers, &listeners);
     let client_tokens =
         client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
-    let profile = backend::profile(report, &raw.upstreams);
+    let profile = backend::profile(report, &raw.profiles, &raw.upstreams);
     let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
         upstreams::upstream(
             report,

@@ -27,7 +27,7 @@ use crate::secret::{Secret, SecretFault, SecretRef};
 pub(super) const CONTENT_LIMIT_BYTES: u64 = 16 << 20;
 
 /// What is wrong with one file: the end of the sentence "`subject` …", and a hint.
-struct FileFault(String, Option<String>);
+pub(crate) struct FileFault(pub String, pub Option<String>);
 
 impl From<&str> for FileFault {
     fn from(words: &str) -> Self {
@@ -165,6 +165,8 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
             Err(fault) => Err(unread(fault)),
         },
         Content::Created => created(&named.path),
+        // Its mistakes were told when it was read.
+        Content::Profile => Ok(()),
         Content::Policy => read(&named.path, tried(&named.path)).map(drop),
         Content::Certificates => certificates(&read(&named.path, tried(&named.path))?).map(drop),
         Content::Key { certificate } => {
@@ -181,12 +183,12 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
     }
 }
 
-fn tried(path: &Path) -> Option<String> {
+pub(crate) fn tried(path: &Path) -> Option<String> {
     Some(format!("looked for {}", document::path(path)))
 }
 
 /// The bytes of a file; `hint` says where it was looked for.
-fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, FileFault> {
+pub(crate) fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8>>, FileFault> {
     let fault = |words: String| FileFault(words, hint.clone());
     let unreadable = |kind: ErrorKind| match kind {
         ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),

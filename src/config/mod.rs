@@ -52,7 +52,7 @@ pub fn load(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
     read(path, contents::check)
 }
 
-/// The same without a look at what it names: neither files nor variables.
+/// The same without a look at what it names, but for profiles: neither files nor variables.
 pub(crate) fn load_alone(path: &Path) -> (Option<Checked>, Vec<Diagnostic>) {
     read(path, |_, _| Vec::new())
 }
@@ -68,7 +68,7 @@ fn read(
             return (None, vec![Diagnostic::error(path, 0, 0, message)]);
         }
     };
-    check(path, &text, Environment::process(), check_contents)
+    check(path, &text, Environment::process(), true, check_contents)
 }
 
 /// The same for a text that stands, or would stand, at `path`, without touching any file or the environment.
@@ -82,7 +82,7 @@ pub(crate) fn parse_in(
     text: &str,
     environment: Environment,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
-    check(path, text, environment, |_, _| Vec::new())
+    check(path, text, environment, false, |_, _| Vec::new())
 }
 
 /// What a policy is checked against, read with no eye for mistakes: so that a policy's own mistakes can be
@@ -133,6 +133,8 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         alerts: LenientAlerts,
         #[serde(default)]
         upstreams: serde_json::Value,
+        #[serde(default)]
+        profiles: serde_json::Value,
     }
     #[derive(Default, serde::Deserialize)]
     struct LenientAlerts {
@@ -171,8 +173,12 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         .into_iter()
         .flatten()
         .filter_map(|(_, door)| door.get("profile")?.as_str());
+    let files = lenient.profiles.as_array().into_iter().flatten();
+    let known: Vec<Arc<Profile>> = files
+        .filter_map(|file| backend::read(&path.parent()?.join(file.as_str()?)).ok())
+        .collect();
     Some(Glance {
-        profile: backend::glimpsed(named),
+        profile: backend::glimpsed(named, &known),
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         trust_domains: lenient.issuers.iter().filter_map(trust_domain).collect(),
@@ -195,6 +201,7 @@ fn check(
     path: &Path,
     text: &str,
     environment: Environment,
+    reads_profiles: bool,
     check_contents: fn(&Path, &[report::NamedFile]) -> Vec<Diagnostic>,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
     let raw = match document::load::<raw::RawConfig>(path, text) {
@@ -202,10 +209,15 @@ fn check(
         Err(found) => return (None, found),
     };
     let mut report = report::ConfigFindings::new(path, environment);
+    report.reads_profiles = reads_profiles;
     let checked = checked::build(&mut report, &raw);
     let mut found = report.found;
     found.extend(check_contents(path, &report.named));
-    found.sort_by_key(|diagnostic| (diagnostic.line, diagnostic.column));
+    // Those of other files follow, in the order in which the files are named.
+    found.sort_by_key(|one| match one.file == path {
+        true => (false, one.line, one.column),
+        false => (true, 0, 0),
+    });
     let refused = found.iter().any(Diagnostic::is_error);
     (checked.filter(|_| !refused), found)
 }

@@ -39,6 +39,8 @@ pub(crate) enum Content {
     Bundle,
     /// The policy, which is checked elsewhere.
     Policy,
+    /// A backend's profile, which is read where it is named.
+    Profile,
     /// A secret.
     Secret(SecretRef),
     /// A secret that is a key of 32 bytes.
@@ -66,6 +68,8 @@ pub(crate) struct ConfigFindings<'a> {
     file: &'a Path,
     folder: PathBuf,
     environment: Environment,
+    /// Whether files of profiles are read.
+    pub reads_profiles: bool,
     pub found: Vec<Diagnostic>,
     pub named: Vec<NamedFile>,
 }
@@ -77,6 +81,7 @@ impl<'a> ConfigFindings<'a> {
             file,
             folder,
             environment,
+            reads_profiles: false,
             found: Vec::new(),
             named: Vec::new(),
         }

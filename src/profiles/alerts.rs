@@ -9,12 +9,10 @@ use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
 use crate::clock::UnixMillis;
-use serde::Deserialize;
 use serde_json::Value;
 
 /// Where a message says what.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AlertLayout {
     /// JSON pointers (RFC 6901) of each; the first that leads to a text or number counts.
     pub id: Vec<String>,

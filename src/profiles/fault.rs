@@ -3,13 +3,17 @@
 //! What it does: says in one line which row or value cannot be. What it refuses to know: how it was found. Invariant: each
 //! fault repeats what is wrong as it is written.
 
+use std::path::Path;
+
 use http::Method;
+
+use crate::document::{Diagnostic, Spanned};
 
 /// Why a text is no profile.
 #[derive(Debug, thiserror::Error)]
-pub enum ProfileFault {
-    #[error(transparent)]
-    Yaml(Box<serde_saphyr::Error>),
+pub(super) enum ProfileFault {
+    #[error("`{0}` is no name of a profile")]
+    Name(String),
     #[error("an access token is put without a scheme")]
     TokenScheme,
     #[error("`{0}` is no address")]
@@ -56,12 +60,85 @@ pub enum ProfileFault {
     NoRate(String),
     #[error("`{0}` is no template of a link")]
     Link(String),
-    #[error("links to what happened round a time show nothing: `around_minutes` is 0")]
-    NoTimeAround,
     #[error("the tree has two rows for `{0}`")]
     RowTwice(String),
+    #[error("`{0}` asks nothing")]
+    NothingAsked(String),
     #[error("`{resource}` has no row `{name}`")]
     NoRow { resource: String, name: String },
     #[error("{method} `{template}` is no operation on a project")]
     NoOperation { method: Method, template: String },
+}
+
+/// A fault and its place in the profile's text.
+#[derive(Debug)]
+pub(super) struct PlacedFault {
+    fault: ProfileFault,
+    line: u64,
+    column: u64,
+}
+
+impl PlacedFault {
+    /// As `check`, `serve` and a reload tell it.
+    pub(super) fn told(&self, file: &Path) -> Diagnostic {
+        let told = Diagnostic::error(file, self.line, self.column, self.fault.to_string());
+        match self.fault.hint() {
+            "" => told,
+            hint => told.with_hint(hint),
+        }
+    }
+}
+
+impl ProfileFault {
+    /// Stands here.
+    pub(super) fn at<T>(self, at: &Spanned<T>) -> PlacedFault {
+        PlacedFault {
+            fault: self,
+            line: at.line(),
+            column: at.column(),
+        }
+    }
+
+    /// What to write instead; empty where the fault says it.
+    fn hint(&self) -> &'static str {
+        match self {
+            ProfileFault::Name(_) => "write 1 to 63 letters, digits, `-`, `_` or `.`",
+            ProfileFault::TokenScheme => "remove `scheme`",
+            ProfileFault::Address(_) => "write it like `https://ingest.example`",
+            ProfileFault::Pointer(_) => "write it like `/alert/id` (RFC 6901)",
+            ProfileFault::Prefix(_) => "write it like `/api/v1`, without placeholders",
+            ProfileFault::HeaderName(_) => "write it like `x-api-key`",
+            ProfileFault::ReportFormat(_) => "see `lightkeeper schema profile` for the formats",
+            ProfileFault::ReportType(_) => {
+                "list in `types` the media types of this row that no other row of the path has"
+            }
+            ProfileFault::ExportPath(_) => "a path takes either exports or reports: remove one row",
+            ProfileFault::TooManyOperations | ProfileFault::TooManyPermissions => "leave rows out",
+            ProfileFault::NoProject(_) => {
+                "put `{project}` into the path, or write `scope: organization`"
+            }
+            ProfileFault::NoSlash(_) => "begin it with `/`",
+            ProfileFault::Segment(_) => {
+                "write segments of text or `{name}`, none of them empty, `.` or `..`"
+            }
+            ProfileFault::OwnPermission(_) => "begin it with another word than `gateway`",
+            ProfileFault::PermissionName(_) => {
+                "write words with dots between: `query.streams.read`"
+            }
+            ProfileFault::Sensitivity(_) => "write `sensitive` in all rows of it, or in none",
+            ProfileFault::Overlap { .. } => "leave one of them out",
+            ProfileFault::Shape(_) => "see `lightkeeper schema profile` for the shapes",
+            ProfileFault::Rate(_) => "write `100/s`, `60/min` or `600/h`",
+            ProfileFault::NoRate(_) => "add it to `query.rates`, or name another",
+            ProfileFault::Link(_) => {
+                "begin it with `/`; it may hold `{project}`, `{id}`, `{name}`, `{from}` and `{to}`"
+            }
+            ProfileFault::RowTwice(_) => "leave one of them out",
+            ProfileFault::NothingAsked(_) => "add `path` or `of`",
+            ProfileFault::NoRow { .. } => "name rows that stand before it and have its method",
+            ProfileFault::NoOperation { .. } => {
+                "name the path of a row of `operations` that has `scope: project`"
+            }
+        }
+    }
 }

@@ -1,125 +1,183 @@
 //! From a profile's text to a `Profile`.
 //!
-//! What it does: checks every row of the YAML, and lays out the index that matching uses.
+//! What it does: checks every row of the YAML, tells every mistake in its place, and lays out the index that matching uses.
 //! What it refuses to know: where the text comes from. Invariant: a table in which two rows could match one path, or
 //! in which one permission is sensitive in one row and not in another, is refused.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::fault::{PlacedFault, ProfileFault};
 use super::matching::{self, RowBucket};
-use super::raw::{ProfileFile, RawLegacy, RawOperation, RawScope};
+use super::raw::{IngestFile, ProfileFile, RawAlertLayout, RawLegacy, RawOperation, RawScope};
 use super::tree;
 use super::{
-    AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId, PermissionId,
-    Profile, ProfileFault, RateRule, ResponseRule, Scope, Segment,
+    Addresses, AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId,
+    PermissionId, Profile, RateRule, ResponseRule, Scope, Segment,
 };
+use crate::document::{self, Diagnostic, Spanned};
 use crate::lightstep::Format;
 use crate::limits::Rate;
 use crate::otlp::Signal;
 
 impl Profile {
-    /// Reads a profile.
-    pub fn parse(text: &str) -> Result<Profile, ProfileFault> {
-        let raw: ProfileFile =
-            serde_saphyr::from_str(text).map_err(|error| ProfileFault::Yaml(Box::new(error)))?;
-        if raw.credentials.access_token.scheme.is_some() {
-            return Err(ProfileFault::TokenScheme);
+    /// Reads a profile that stands in `file`, which is only named. `Err`: all mistakes, each in its place.
+    pub fn load(file: &Path, text: &str) -> Result<Profile, Vec<Diagnostic>> {
+        let raw = document::load::<ProfileFile>(file, text)?;
+        let mut found = Vec::new();
+        let profile = build(raw, &mut found);
+        if found.is_empty() {
+            return Ok(profile);
         }
-        let mut profile = Profile {
-            addresses: raw.addresses.checked()?,
-            tenant_header: header(&raw.query.tenant_header)?,
-            access_token_header: header(&raw.credentials.access_token.header)?,
-            api_key_header: header(&raw.credentials.api_key.header)?,
-            api_key_scheme: raw.credentials.api_key.scheme,
-            query_prefix: prefix(raw.query.prefix)?,
-            link_hosts: raw
-                .query
-                .link_hosts
-                .iter()
-                .map(|host| host.to_ascii_lowercase())
-                .collect(),
-            alerts: alerts(raw.alerts)?,
-            operations: operations(raw.operations)?,
-            ..Profile::empty(&raw.name)
-        };
-        profile.rates = rates(raw.query.rates, &profile.operations)?;
-        for row in raw.ingest.http {
-            let (path, minor) = match row.path.strip_suffix("{minor}") {
-                Some(path) => (path.to_owned(), true),
-                None => (row.path, false),
-            };
-            let signal = Signal::from(row.signal);
-            profile.ingest.push(IngestPath {
-                path,
-                minor,
-                operation: export(signal),
-                signal,
-            });
-        }
-        for row in raw.ingest.grpc {
-            let signal = Signal::from(row.signal);
-            profile.grpc.push((row.path, export(signal), signal));
-        }
-        profile.legacy = raw
-            .ingest
-            .legacy
-            .into_iter()
-            .map(legacy)
-            .collect::<Result<_, _>>()?;
-        profile.legacy_grpc = raw
-            .ingest
-            .legacy_grpc
-            .into_iter()
-            .map(legacy)
-            .collect::<Result<_, _>>()?;
-        profile.token_in_url = raw.ingest.token_in_url;
-        check_legacy(&profile)?;
-        number_permissions(&mut profile)?;
-        profile.buckets = buckets(&profile.operations)?;
-        tree::furnish(&mut profile, raw.ui, raw.tree)?;
-        Ok(profile)
+        let mut told: Vec<Diagnostic> = found.iter().map(|fault| fault.told(file)).collect();
+        told.sort_by_key(|one| (one.line, one.column));
+        told.truncate(MISTAKE_LIMIT);
+        Err(told)
     }
 }
 
-fn alerts(layout: AlertLayout) -> Result<AlertLayout, ProfileFault> {
-    for pointer in [&layout.id, &layout.name, &layout.state, &layout.time]
+/// The most mistakes that are told of one file.
+const MISTAKE_LIMIT: usize = 100;
+
+fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
+    let mut profile = Profile::empty(&raw.name.value);
+    if !is_name(&profile.name) {
+        found.push(ProfileFault::Name(profile.name.clone()).at(&raw.name));
+    }
+    profile.addresses = Addresses {
+        ingest: kept(found, address(raw.addresses.ingest)).unwrap_or_default(),
+        query: kept(found, address(raw.addresses.query)).unwrap_or_default(),
+    };
+    let credentials = raw.credentials;
+    if let Some(scheme) = &credentials.access_token.scheme {
+        found.push(ProfileFault::TokenScheme.at(scheme));
+    }
+    if let Some(name) = kept(found, header(&raw.query.tenant_header)) {
+        profile.tenant_header = name;
+    }
+    if let Some(name) = kept(found, header(&credentials.access_token.header)) {
+        profile.access_token_header = name;
+    }
+    if let Some(name) = kept(found, header(&credentials.api_key.header)) {
+        profile.api_key_header = name;
+    }
+    profile.api_key_scheme = credentials.api_key.scheme.map(|scheme| scheme.value);
+    profile.query_prefix = kept(found, prefix(raw.query.prefix)).unwrap_or_default();
+    let hosts = raw.query.link_hosts.iter();
+    profile.link_hosts = hosts.map(|host| host.to_ascii_lowercase()).collect();
+    profile.alerts = alerts(raw.alerts, found);
+    let (operations, places) = operations(raw.operations, found);
+    profile.operations = operations;
+    profile.rates = rates(raw.query.rates, &profile.operations, &places, found);
+    ingest(&mut profile, raw.ingest, found);
+    number_permissions(&mut profile, &places, found);
+    profile.buckets = buckets(&profile.operations, &places, found);
+    tree::furnish(&mut profile, raw.ui, raw.tree, found);
+    profile
+}
+
+/// The value, or the fault among the others.
+fn kept<T>(found: &mut Vec<PlacedFault>, read: Result<T, PlacedFault>) -> Option<T> {
+    read.map_err(|fault| found.push(fault)).ok()
+}
+
+fn is_name(text: &str) -> bool {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=63).contains(&text.len()) && text.bytes().all(allowed)
+}
+
+fn address(url: Spanned<String>) -> Result<String, PlacedFault> {
+    if url.value.starts_with("https://") {
+        Ok(url.value)
+    } else {
+        Err(ProfileFault::Address(url.value.clone()).at(&url))
+    }
+}
+
+fn ingest(profile: &mut Profile, raw: IngestFile, found: &mut Vec<PlacedFault>) {
+    for row in raw.http {
+        let path = row.path.value;
+        let (path, minor) = match path.strip_suffix("{minor}") {
+            Some(path) => (path.to_owned(), true),
+            None => (path, false),
+        };
+        let signal = Signal::from(row.signal);
+        profile.ingest.push(IngestPath {
+            path,
+            minor,
+            operation: export(signal),
+            signal,
+        });
+    }
+    for row in raw.grpc {
+        let signal = Signal::from(row.signal);
+        profile.grpc.push((row.path.value, export(signal), signal));
+    }
+    let mut paths: Vec<Spanned<String>> = raw.legacy.iter().map(|row| row.path.clone()).collect();
+    let mut rows = |raw: Vec<RawLegacy>| -> Vec<LegacyReport> {
+        let rows = raw.into_iter();
+        rows.filter_map(|row| kept(found, legacy(row))).collect()
+    };
+    profile.legacy = rows(raw.legacy);
+    profile.legacy_grpc = rows(raw.legacy_grpc);
+    check_legacy(profile, &paths, found);
+    paths.extend(raw.token_in_url.iter().cloned());
+    profile.token_in_url = raw
+        .token_in_url
         .into_iter()
-        .flatten()
-    {
-        if !pointer.starts_with('/') {
-            return Err(ProfileFault::Pointer(pointer.clone()));
+        .map(|path| path.value)
+        .collect();
+    for path in paths {
+        if profile.match_ingest(&path.value).is_some() {
+            found.push(ProfileFault::ExportPath(path.value.clone()).at(&path));
         }
     }
-    Ok(layout)
+}
+
+fn alerts(raw: RawAlertLayout, found: &mut Vec<PlacedFault>) -> AlertLayout {
+    let mut pointers = |given: Vec<Spanned<String>>| {
+        for pointer in given.iter().filter(|one| !one.value.starts_with('/')) {
+            found.push(ProfileFault::Pointer(pointer.value.clone()).at(pointer));
+        }
+        given.into_iter().map(|one| one.value).collect()
+    };
+    AlertLayout {
+        id: pointers(raw.id),
+        name: pointers(raw.name),
+        state: pointers(raw.state),
+        time: pointers(raw.time),
+        states: raw.states,
+    }
 }
 
 /// Of whole segments, so that what follows it is the organization.
-fn prefix(text: String) -> Result<String, ProfileFault> {
+fn prefix(text: Spanned<String>) -> Result<String, PlacedFault> {
     let segments = template(&text)?;
     let literal = segments
         .iter()
         .all(|segment| matches!(segment, Segment::Literal(_)));
     if literal {
-        Ok(text)
+        Ok(text.value)
     } else {
-        Err(ProfileFault::Prefix(text))
+        Err(ProfileFault::Prefix(text.value.clone()).at(&text))
     }
 }
 
-fn header(name: &str) -> Result<HeaderName, ProfileFault> {
-    HeaderName::from_bytes(name.as_bytes()).map_err(|_| ProfileFault::HeaderName(name.to_owned()))
+fn header(name: &Spanned<String>) -> Result<HeaderName, PlacedFault> {
+    HeaderName::from_bytes(name.value.as_bytes())
+        .map_err(|_| ProfileFault::HeaderName(name.value.clone()).at(name))
 }
 
-fn legacy(raw: RawLegacy) -> Result<LegacyReport, ProfileFault> {
+fn legacy(raw: RawLegacy) -> Result<LegacyReport, PlacedFault> {
     let signal = Signal::from(raw.signal);
     let format = Format::ALL
         .into_iter()
-        .find(|format| format.name() == raw.format);
+        .find(|format| format.name() == raw.format.0);
     Ok(LegacyReport {
-        format: format.ok_or(ProfileFault::ReportFormat(raw.format))?,
+        format: format.ok_or_else(|| ProfileFault::ReportFormat(raw.format.0).at(&raw.path))?,
         operation: export(signal),
         signal,
         host: raw.upstream.into(),
@@ -129,13 +187,13 @@ fn legacy(raw: RawLegacy) -> Result<LegacyReport, ProfileFault> {
             .iter()
             .map(|name| name.to_ascii_lowercase())
             .collect(),
-        path: raw.path,
+        path: raw.path.value,
     })
 }
 
-/// One path and media type has one format, and no path is also an export's.
-fn check_legacy(profile: &Profile) -> Result<(), ProfileFault> {
-    for (place, row) in profile.legacy.iter().enumerate() {
+/// One path and media type has one format.
+fn check_legacy(profile: &Profile, paths: &[Spanned<String>], found: &mut Vec<PlacedFault>) {
+    for (place, (row, path)) in profile.legacy.iter().zip(paths).enumerate() {
         let earlier = profile
             .legacy
             .iter()
@@ -146,20 +204,9 @@ fn check_legacy(profile: &Profile) -> Result<(), ProfileFault> {
                 .flat_map(|other| &other.types)
                 .any(|known| row.types.contains(known))
         {
-            return Err(ProfileFault::ReportType(row.path.clone()));
+            found.push(ProfileFault::ReportType(row.path.clone()).at(path));
         }
     }
-    let paths = profile
-        .legacy
-        .iter()
-        .map(|row| &row.path)
-        .chain(&profile.token_in_url);
-    for path in paths {
-        if profile.match_ingest(path).is_some() {
-            return Err(ProfileFault::ExportPath(path.clone()));
-        }
-    }
-    Ok(())
 }
 
 /// The exports come first in the table, in the order of `Signal::ALL`.
@@ -171,7 +218,12 @@ fn export(signal: Signal) -> OperationId {
     })
 }
 
-fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, ProfileFault> {
+/// The rows, and the place of each one's path; those of exports have none.
+fn operations(
+    raw: Vec<RawOperation>,
+    found: &mut Vec<PlacedFault>,
+) -> (Vec<Operation>, Vec<Spanned<()>>) {
+    let mut places = vec![Spanned::new((), 0, 0); Signal::ALL.len()];
     let mut operations: Vec<Operation> = Signal::ALL
         .iter()
         .map(|signal| Operation {
@@ -191,12 +243,25 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, ProfileFault> {
         })
         .collect();
     for row in raw {
-        let id = u16::try_from(operations.len()).map_err(|_| ProfileFault::TooManyOperations)?;
-        let segments = template(&row.path)?;
-        let names_project = segments.contains(&Segment::Project);
-        if matches!(row.scope, RawScope::Project) && !names_project {
-            return Err(ProfileFault::NoProject(row.path));
-        }
+        let place = row.path.as_ref().map(drop);
+        let Ok(id) = u16::try_from(operations.len()) else {
+            found.push(ProfileFault::TooManyOperations.at(&place));
+            break;
+        };
+        let read = template(&row.path).and_then(|segments| {
+            let names_project = segments.contains(&Segment::Project);
+            if matches!(row.scope, RawScope::Project) && !names_project {
+                return Err(ProfileFault::NoProject(row.path.value.clone()).at(&place));
+            }
+            Ok((
+                segments,
+                response(&row.response.0).map_err(|fault| fault.at(&place))?,
+            ))
+        });
+        let Some((segments, response)) = kept(found, read) else {
+            continue;
+        };
+        places.push(place);
         operations.push(Operation {
             id: OperationId(id),
             permission: row.permission,
@@ -206,20 +271,21 @@ fn operations(raw: Vec<RawOperation>) -> Result<Vec<Operation>, ProfileFault> {
             scope: row.scope.into(),
             query_keys: row.query_keys.into_iter().map(query_key).collect(),
             names_projects: row.names_projects,
-            response: response(&row.response)?,
+            response,
             rate: row.rate.into(),
             method: row.method.into(),
-            template: row.path,
+            template: row.path.value,
             segments,
         });
     }
-    Ok(operations)
+    (operations, places)
 }
 
-fn template(path: &str) -> Result<Vec<Segment>, ProfileFault> {
+fn template(at: &Spanned<String>) -> Result<Vec<Segment>, PlacedFault> {
+    let path = &at.value;
     let inner = path
         .strip_prefix('/')
-        .ok_or_else(|| ProfileFault::NoSlash(path.to_owned()))?;
+        .ok_or_else(|| ProfileFault::NoSlash(path.clone()).at(at))?;
     inner
         .split('/')
         .map(|segment| {
@@ -230,7 +296,7 @@ fn template(path: &str) -> Result<Vec<Segment>, ProfileFault> {
                 Some("project") => Ok(Segment::Project),
                 Some(_) => Ok(Segment::Parameter),
                 None if matching::is_value(segment) => Ok(Segment::Literal(segment.to_owned())),
-                None => Err(ProfileFault::Segment(path.to_owned())),
+                None => Err(ProfileFault::Segment(path.clone()).at(at)),
             }
         })
         .collect()
@@ -238,45 +304,49 @@ fn template(path: &str) -> Result<Vec<Segment>, ProfileFault> {
 
 /// Sorts the permissions' names, the gateway's own among them, gives each operation its number, and holds that
 /// sensitivity is a permission's.
-fn number_permissions(profile: &mut Profile) -> Result<(), ProfileFault> {
+fn number_permissions(profile: &mut Profile, places: &[Spanned<()>], found: &mut Vec<PlacedFault>) {
     let mut sensitive: BTreeMap<String, bool> = super::OWN_PERMISSIONS
         .iter()
         .map(|name| ((*name).to_owned(), true))
         .collect();
-    for operation in &profile.operations {
-        if operation.permission.starts_with("gateway.") {
-            return Err(ProfileFault::OwnPermission(operation.permission.clone()));
-        }
-        if operation
-            .permission
-            .split('.')
-            .any(|word| word.is_empty() || word.contains('*'))
-        {
-            return Err(ProfileFault::PermissionName(operation.permission.clone()));
-        }
-        if *sensitive
-            .entry(operation.permission.clone())
-            .or_insert(operation.sensitive)
+    for (operation, place) in profile.operations.iter().zip(places) {
+        let name = &operation.permission;
+        let mut words = name.split('.');
+        let fault = if name.starts_with("gateway.") {
+            ProfileFault::OwnPermission(name.clone())
+        } else if words.any(|word| word.is_empty() || word.contains('*')) {
+            ProfileFault::PermissionName(name.clone())
+        } else if *sensitive.entry(name.clone()).or_insert(operation.sensitive)
             != operation.sensitive
         {
-            return Err(ProfileFault::Sensitivity(operation.permission.clone()));
-        }
+            ProfileFault::Sensitivity(name.clone())
+        } else {
+            continue;
+        };
+        found.push(fault.at(place));
     }
     (profile.permissions, profile.sensitive) = sensitive.into_iter().unzip();
     let permissions = std::mem::take(&mut profile.permissions);
-    for operation in &mut profile.operations {
-        let place = permissions
+    for (operation, place) in profile.operations.iter_mut().zip(places) {
+        let number = permissions
             .binary_search(&operation.permission)
             .unwrap_or(usize::MAX);
-        operation.permission_id =
-            PermissionId(u16::try_from(place).map_err(|_| ProfileFault::TooManyPermissions)?);
+        match u16::try_from(number) {
+            Ok(number) => operation.permission_id = PermissionId(number),
+            // Of what was refused above, or of too many.
+            Err(_) if found.is_empty() => found.push(ProfileFault::TooManyPermissions.at(place)),
+            Err(_) => {}
+        }
     }
     profile.permissions = permissions;
-    Ok(())
 }
 
 /// Groups the query rows by method and length, and picks for each group the segment that tells most rows apart.
-fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, ProfileFault> {
+fn buckets(
+    operations: &[Operation],
+    places: &[Spanned<()>],
+    found: &mut Vec<PlacedFault>,
+) -> Vec<RowBucket> {
     let mut groups: BTreeMap<(String, usize), Vec<&Operation>> = BTreeMap::new();
     for operation in operations
         .iter()
@@ -295,11 +365,12 @@ fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, ProfileFault> {
                 .skip(place + 1)
                 .find(|row| matching::overlap(&one.segments, &row.segments))
             {
-                return Err(ProfileFault::Overlap {
+                let fault = ProfileFault::Overlap {
                     method: one.method.clone(),
                     one: one.template.clone(),
                     other: other.template.clone(),
-                });
+                };
+                found.extend(places.get(usize::from(other.id.0)).map(|at| fault.at(at)));
             }
         }
         let literal = |row: &Operation, place: usize| match row.segments.get(place) {
@@ -324,7 +395,7 @@ fn buckets(operations: &[Operation]) -> Result<Vec<RowBucket>, ProfileFault> {
                 .collect(),
         });
     }
-    Ok(buckets)
+    buckets
 }
 
 fn response(text: &str) -> Result<ResponseRule, ProfileFault> {
@@ -336,23 +407,25 @@ fn response(text: &str) -> Result<ResponseRule, ProfileFault> {
 
 /// Reads the classes' rates, and holds that every operation's class is one of them.
 fn rates(
-    raw: BTreeMap<String, String>,
+    raw: BTreeMap<String, Spanned<String>>,
     operations: &[Operation],
-) -> Result<Vec<(Arc<str>, Rate)>, ProfileFault> {
-    let read = |(class, text): (String, String)| match Rate::parse(&text) {
-        Some(rate) => Ok((Arc::from(class), rate)),
-        None => Err(ProfileFault::Rate(text)),
-    };
-    let rates: Vec<(Arc<str>, Rate)> = raw.into_iter().map(read).collect::<Result<_, _>>()?;
-    let unknown = |class: &&Arc<str>| !rates.iter().any(|(known, _)| known == *class);
-    match operations
-        .iter()
-        .flat_map(|operation| operation.rate.classes())
-        .find(unknown)
-    {
-        Some(class) => Err(ProfileFault::NoRate(class.to_string())),
-        None => Ok(rates),
+    places: &[Spanned<()>],
+    found: &mut Vec<PlacedFault>,
+) -> Vec<(Arc<str>, Rate)> {
+    let mut rates: Vec<(Arc<str>, Rate)> = Vec::with_capacity(raw.len());
+    for (operation, place) in operations.iter().zip(places).skip(Signal::ALL.len()) {
+        let mut classes = operation.rate.classes();
+        if let Some(class) = classes.find(|class| !raw.contains_key(class.as_ref())) {
+            found.push(ProfileFault::NoRate(class.to_string()).at(place));
+        }
     }
+    for (class, text) in raw {
+        match Rate::parse(&text.value) {
+            Some(rate) => rates.push((Arc::from(class), rate)),
+            None => found.push(ProfileFault::Rate(text.value.clone()).at(&text)),
+        }
+    }
+    rates
 }
 
 /// `percentile*` may repeat, `limit` may not.

@@ -1,6 +1,6 @@
 //! Backends as data: paths, operations, header placement, sensitive operations.
 //!
-//! What it does: reads a backend's profile (`lightstep.yaml`) once and finds the operation that a path asks for.
+//! What it does: reads a backend's profile (`lightstep.yaml`, or a file of the operator's) once and finds the operation that a path asks for.
 //! What it refuses to know: who calls, which organization or project is ours, any credential.
 //! Invariants: what no row matches is no operation; literals match byte for byte; a value that could change a
 //! path's shape (`.`, `..`, empty, with a slash or control character) fills no placeholder; paths are rebuilt with one
@@ -18,11 +18,12 @@ mod raw;
 pub(crate) use alerts::AlertLayout;
 pub use alerts::AlertMessage;
 pub(crate) use around::Around;
-pub use fault::ProfileFault;
 pub(crate) use rates::RateRule;
+pub use raw::profile_schema;
 pub(crate) use tree::{StateSource, TreeResource, TreeSource, Ui, UiPage, UiSpot};
 pub use tree::{TreeShape, UiBase};
 
+use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Method};
@@ -83,22 +84,10 @@ pub struct Profile {
 }
 
 /// The backend's usual addresses.
-#[derive(Clone, Debug, Default, serde::Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Clone, Debug, Default)]
 pub struct Addresses {
     pub ingest: String,
     pub query: String,
-}
-
-impl Addresses {
-    fn checked(self) -> Result<Self, ProfileFault> {
-        for url in [&self.ingest, &self.query] {
-            if !url.starts_with("https://") {
-                return Err(ProfileFault::Address(url.clone()));
-            }
-        }
-        Ok(self)
-    }
 }
 
 /// One row: something that can be asked of the backend.
@@ -296,8 +285,14 @@ impl Profile {
         static LIGHTSTEP: OnceLock<Arc<Profile>> = OnceLock::new();
         LIGHTSTEP
             .get_or_init(|| {
-                Arc::new(Profile::parse(include_str!("lightstep.yaml")).unwrap_or_else(|fault| {
-                    tracing::error!(%fault, "the built-in profile is unreadable: every operation is refused");
+                let file = Path::new("lightstep.yaml");
+                let read = Profile::load(file, include_str!("lightstep.yaml"));
+                Arc::new(read.unwrap_or_else(|found| {
+                    let fault = found.first().map(ToString::to_string).unwrap_or_default();
+                    tracing::error!(
+                        fault,
+                        "the built-in profile is unreadable: every operation is refused"
+                    );
                     Profile::empty("lightstep")
                 }))
             })

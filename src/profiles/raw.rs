@@ -3,59 +3,114 @@
 //! What it does: mirrors the YAML key by key, and says which of our values a word means. What it refuses to know: whether rows
 //! go together (`load` does). Invariant: an unknown key or word is an error.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use http::Method;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 
 use super::tree::{RawTree, RawUi};
-use super::{Addresses, AlertLayout, Credential, Host, RateRule, Scope, TokenPlace};
+use super::{Credential, Host, RateRule, ResponseRule, Scope, TokenPlace};
+use crate::document::{self, Spanned};
+use crate::lightstep::Format;
 use crate::otlp::Signal;
 
-#[derive(Deserialize)]
+/// The JSON schema of profiles.
+pub fn profile_schema() -> serde_json::Value {
+    document::schema_of::<ProfileFile>()
+}
+
+/// What the gateway knows of one kind of backend.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Profile", title = "Lightkeeper backend profile")]
 pub(super) struct ProfileFile {
-    pub name: String,
-    pub addresses: Addresses,
+    /// What `upstreams.*.profile` says.
+    pub name: Spanned<String>,
+    /// Where the backend is, for hints.
+    pub addresses: RawAddresses,
+    /// Where our own credential is put.
     pub credentials: RawCredentials,
+    /// What takes telemetry.
     pub ingest: IngestFile,
+    /// The query API.
     pub query: QueryFile,
-    pub alerts: AlertLayout,
+    /// What the messages of the backend's webhooks say, and where.
+    pub alerts: RawAlertLayout,
+    /// What can be asked of the query API.
     pub operations: Vec<RawOperation>,
+    /// Links into the backend's own pages.
     pub ui: RawUi,
+    /// What can be asked of a part of the tree.
     pub tree: Vec<RawTree>,
 }
 
-#[derive(Deserialize)]
+/// The backend's usual addresses.
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Addresses")]
+pub(super) struct RawAddresses {
+    /// `https://…`: what takes telemetry.
+    pub ingest: Spanned<String>,
+    /// `https://…`: the query API.
+    pub query: Spanned<String>,
+}
+
+/// JSON pointers (RFC 6901) into a message; the first that leads to a text or number counts.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AlertLayout")]
+pub(super) struct RawAlertLayout {
+    pub id: Vec<Spanned<String>>,
+    pub name: Vec<Spanned<String>>,
+    pub state: Vec<Spanned<String>>,
+    pub time: Vec<Spanned<String>>,
+    /// Our word for a state, and the backend's, lower case.
+    pub states: BTreeMap<String, Vec<String>>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Credentials")]
 pub(super) struct RawCredentials {
     pub access_token: RawPlacement,
     pub api_key: RawPlacement,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Placement")]
 pub(super) struct RawPlacement {
-    pub header: String,
+    /// The header's name.
+    pub header: Spanned<String>,
+    /// What stands before the secret and a space; default: nothing.
     #[serde(default)]
-    pub scheme: Option<String>,
+    pub scheme: Option<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "IngestFile")]
 pub(super) struct IngestFile {
+    /// OTLP over HTTP, all POST; `{minor}` at the end of a path stands for one or two digits.
     pub http: Vec<RawExport>,
+    /// OTLP over gRPC.
     pub grpc: Vec<RawExport>,
+    /// What is older than OpenTelemetry, all POST: one row for each form of a path.
     pub legacy: Vec<RawLegacy>,
     pub(crate) legacy_grpc: Vec<RawLegacy>,
-    pub token_in_url: Vec<String>,
+    /// Paths whose clients put their token into the URL; known, so that the refusal can say why.
+    pub token_in_url: Vec<Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Legacy")]
 pub(super) struct RawLegacy {
-    pub path: String,
-    pub format: String,
+    pub path: Spanned<String>,
+    /// How the body is read.
+    pub format: RawFormat,
     pub signal: RawSignal,
     pub upstream: RawHost,
     #[serde(default)]
@@ -64,16 +119,18 @@ pub(super) struct RawLegacy {
     pub types: Vec<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Host")]
 pub(super) enum RawHost {
     Ingest,
     Collector,
     Logs,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "TokenPlace")]
 pub(super) enum RawTokenPlace {
     #[default]
     Header,
@@ -81,41 +138,51 @@ pub(super) enum RawTokenPlace {
     FirehoseKey,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Export")]
 pub(super) struct RawExport {
-    pub path: String,
+    /// Beginning with `/`.
+    pub path: Spanned<String>,
     pub signal: RawSignal,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Signal")]
 pub(super) enum RawSignal {
     Traces,
     Metrics,
     Logs,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "QueryFile")]
 pub(super) struct QueryFile {
-    pub prefix: String,
-    pub tenant_header: String,
+    /// The API is at `{prefix}/{organization}/…`.
+    pub prefix: Spanned<String>,
+    /// Where clients name the organization.
+    pub tenant_header: Spanned<String>,
+    /// Hosts that absolute links in answers point at.
     pub(crate) link_hosts: Vec<String>,
-    pub rates: BTreeMap<String, String>,
+    /// How much the backend takes of one organization, by class: `100/s`, `60/min`, `600/h`.
+    pub rates: BTreeMap<String, Spanned<String>>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Operation")]
 pub(super) struct RawOperation {
     pub method: RawMethod,
-    pub path: String,
+    pub path: Spanned<String>,
     pub permission: String,
     pub scope: RawScope,
     pub key: RawKey,
+    /// The permission is granted only where it is named in full.
     #[serde(default)]
     pub sensitive: bool,
-    pub response: String,
+    pub response: RawResponse,
     #[serde(default)]
     pub rate: RawRate,
     #[serde(default)]
@@ -124,8 +191,9 @@ pub(super) struct RawOperation {
     pub(crate) names_projects: Vec<String>,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schemars(rename = "Method")]
 pub(super) enum RawMethod {
     Get,
     Post,
@@ -134,24 +202,27 @@ pub(super) enum RawMethod {
     Delete,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Scope")]
 pub(super) enum RawScope {
     Project,
     Organization,
     Projects,
 }
 
-#[derive(Clone, Copy, Deserialize)]
+#[derive(Clone, Copy, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Key")]
 pub(super) enum RawKey {
     Read,
     Write,
     Admin,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(untagged)]
+#[schemars(rename = "Rate")]
 pub(super) enum RawRate {
     Of(String),
     Range {
@@ -164,6 +235,38 @@ pub(super) enum RawRate {
 impl Default for RawRate {
     fn default() -> Self {
         RawRate::Of("general".to_owned())
+    }
+}
+
+/// A word out of a list of our own.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct RawFormat(pub String);
+
+impl JsonSchema for RawFormat {
+    fn schema_name() -> Cow<'static, str> {
+        "Format".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names: Vec<&str> = Format::ALL.iter().map(|format| format.name()).collect();
+        json_schema!({ "type": "string", "enum": names })
+    }
+}
+
+/// The shape of a good answer.
+#[derive(Deserialize)]
+#[serde(transparent)]
+pub(super) struct RawResponse(pub String);
+
+impl JsonSchema for RawResponse {
+    fn schema_name() -> Cow<'static, str> {
+        "Response".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        let names = ResponseRule::ALL.map(|(name, _)| name);
+        json_schema!({ "type": "string", "enum": names })
     }
 }
 

@@ -6,7 +6,16 @@
 use super::*;
 
 fn lightstep() -> Profile {
-    Profile::parse(include_str!("lightstep.yaml")).unwrap()
+    Profile::load(Path::new("profile.yaml"), include_str!("lightstep.yaml")).unwrap()
+}
+
+/// What is said of a text that is no profile.
+fn mistakes(text: &str) -> String {
+    let found = Profile::load(Path::new("profile.yaml"), text).unwrap_err();
+    found
+        .iter()
+        .map(|one| format!("{one}\n"))
+        .collect::<String>()
 }
 
 #[test]
@@ -453,7 +462,7 @@ fn a_table_that_could_mean_two_things_is_refused() {
             "extra",
         ),
     ] {
-        let fault = Profile::parse(&broken).unwrap_err().to_string();
+        let fault = mistakes(&broken);
         assert!(fault.contains(word), "{word}: {fault}");
     }
     for (from, to, word) in [
@@ -483,17 +492,11 @@ fn a_table_that_could_mean_two_things_is_refused() {
             "no address",
         ),
     ] {
-        let fault = Profile::parse(&text.replacen(from, to, 1)).unwrap_err();
-        let fault = fault.to_string();
+        let fault = mistakes(&text.replacen(from, to, 1));
         assert!(fault.contains(word), "{word}: {fault}");
     }
     let broken = text.replacen("around_minutes: 30", "around_minutes: 0", 1);
-    assert!(
-        Profile::parse(&broken)
-            .unwrap_err()
-            .to_string()
-            .contains("around_minutes")
-    );
+    assert!(mistakes(&broken).contains("around_minutes"));
     let legacy =
         |row: &str| text.replacen("  legacy:\n", &format!("  legacy:\n    - {{ {row} }}\n"), 1);
     for (row, word) in [
@@ -507,7 +510,7 @@ fn a_table_that_could_mean_two_things_is_refused() {
         ),
         (
             "path: /x, format: arrow, signal: logs, upstream: logs, types: [a/b]",
-            "no format",
+            "unknown word `arrow`",
         ),
         (
             "path: /v1/logs, format: bulk, signal: logs, upstream: logs, types: [a/b]",
@@ -519,10 +522,10 @@ fn a_table_that_could_mean_two_things_is_refused() {
         ),
         (
             "path: /x, format: bulk, signal: logs, upstream: logs, token: url, types: [a/b]",
-            "url",
+            "unknown word",
         ),
     ] {
-        let fault = Profile::parse(&legacy(row)).unwrap_err().to_string();
+        let fault = mistakes(&legacy(row));
         assert!(fault.contains(word), "{word}: {fault}");
     }
 }

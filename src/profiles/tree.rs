@@ -8,9 +8,12 @@
 use std::collections::BTreeMap;
 
 use http::Method;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::{OperationId, Profile, ProfileFault, QueryKey, Scope};
+use super::fault::{PlacedFault, ProfileFault};
+use super::{OperationId, Profile, QueryKey, Scope};
+use crate::document::Spanned;
 use crate::percent;
 
 /// Something that can be asked of every project in a part of the tree.
@@ -66,7 +69,7 @@ pub(crate) struct StateSource {
 }
 
 /// A kind of page of the backend's own.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum UiPage {
     Services,
@@ -188,29 +191,38 @@ impl Profile {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Ui")]
 pub(super) struct RawUi {
+    /// Where the pages are.
     base: String,
+    /// How much is shown before and after a time.
+    #[schemars(range(min = 1))]
     around_minutes: u16,
     pages: Vec<RawPage>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Page")]
 struct RawPage {
     page: UiPage,
-    path: String,
+    /// Placeholders: `{project}`, `{id}`, `{name}`, `{from}`, `{to}`.
+    path: Spanned<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Tree")]
 pub(super) struct RawTree {
-    resource: String,
+    /// As it stands in the path `/apps/{app}/-/{resource}`.
+    resource: Spanned<String>,
     #[serde(default)]
     method: RawAsked,
+    /// The operation that each project is asked.
     #[serde(default)]
-    path: String,
+    path: Option<Spanned<String>>,
     #[serde(default)]
     items: String,
     #[serde(default = "id")]
@@ -223,20 +235,23 @@ pub(super) struct RawTree {
     state: Option<RawState>,
     #[serde(default)]
     shape: RawShape,
+    /// The rows that are asked together, instead of `path`.
     #[serde(default)]
-    of: Vec<String>,
+    of: Vec<Spanned<String>>,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "UPPERCASE")]
+#[schemars(rename = "Asked")]
 enum RawAsked {
     #[default]
     Get,
     Post,
 }
 
-#[derive(Clone, Copy, Default, Deserialize)]
+#[derive(Clone, Copy, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "snake_case")]
+#[schemars(rename = "Shape")]
 enum RawShape {
     #[default]
     List,
@@ -244,11 +259,12 @@ enum RawShape {
     Series,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "State")]
 struct RawState {
     #[serde(default)]
-    path: Option<String>,
+    path: Option<Spanned<String>>,
     at: String,
     since: String,
     #[serde(default)]
@@ -268,41 +284,42 @@ pub(super) fn furnish(
     profile: &mut Profile,
     ui: RawUi,
     rows: Vec<RawTree>,
-) -> Result<(), ProfileFault> {
+    found: &mut Vec<PlacedFault>,
+) {
     for page in &ui.pages {
         let known = ["project", "id", "name", "from", "to"];
-        let mut holes = page.path.split(['{', '}']).skip(1).step_by(2);
-        if !page.path.starts_with('/') || !holes.all(|hole| known.contains(&hole)) {
-            return Err(ProfileFault::Link(page.path.clone()));
+        let path = &page.path.value;
+        let mut holes = path.split(['{', '}']).skip(1).step_by(2);
+        if !path.starts_with('/') || !holes.all(|hole| known.contains(&hole)) {
+            found.push(ProfileFault::Link(path.clone()).at(&page.path));
         }
-    }
-    if ui.around_minutes == 0 {
-        return Err(ProfileFault::NoTimeAround);
     }
     profile.ui_base = ui.base;
     profile.ui_around_ms = i64::from(ui.around_minutes) * 60_000;
     profile.ui_pages = ui
         .pages
         .into_iter()
-        .map(|page| (page.page, page.path))
+        .map(|page| (page.page, page.path.value))
         .collect();
     let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
     for row in rows {
-        if table.iter().any(|known| known.name == row.resource) {
-            return Err(ProfileFault::RowTwice(row.resource));
+        if table.iter().any(|known| known.name == row.resource.value) {
+            found.push(ProfileFault::RowTwice(row.resource.value.clone()).at(&row.resource));
+            continue;
         }
-        let resource = resource(profile, &table, row)?;
-        table.push(resource);
+        match resource(profile, &table, row) {
+            Ok(resource) => table.push(resource),
+            Err(fault) => found.push(fault),
+        }
     }
     profile.tree = table;
-    Ok(())
 }
 
 fn resource(
     profile: &Profile,
     earlier: &[TreeResource],
     row: RawTree,
-) -> Result<TreeResource, ProfileFault> {
+) -> Result<TreeResource, PlacedFault> {
     let method = match row.method {
         RawAsked::Get => Method::GET,
         RawAsked::Post => Method::POST,
@@ -312,17 +329,19 @@ fn resource(
         RawShape::Alerts => TreeShape::Alerts,
         RawShape::Series => TreeShape::Series,
     };
+    let name = row.resource.value.clone();
     if !row.of.is_empty() {
-        let of = |name: &String| {
+        let of = |of: &Spanned<String>| {
             let found = earlier
                 .iter()
-                .find(|known| known.name == *name && known.method == method);
-            found
-                .map(|known| known.sources.clone())
-                .ok_or_else(|| ProfileFault::NoRow {
-                    resource: row.resource.clone(),
-                    name: name.clone(),
-                })
+                .find(|known| known.name == of.value && known.method == method);
+            found.map(|known| known.sources.clone()).ok_or_else(|| {
+                ProfileFault::NoRow {
+                    resource: name.clone(),
+                    name: of.value.clone(),
+                }
+                .at(of)
+            })
         };
         let sources = row
             .of
@@ -330,16 +349,19 @@ fn resource(
             .map(of)
             .collect::<Result<Vec<_>, _>>()?
             .concat();
-        let label = format!("query.{}.read", row.resource);
+        let label = format!("query.{name}.read");
         return Ok(TreeResource {
-            name: row.resource,
+            name,
             method,
             shape,
             sources,
             label,
         });
     }
-    let operation = operation(profile, &method, &row.path)?;
+    let Some(path) = &row.path else {
+        return Err(ProfileFault::NothingAsked(name).at(&row.resource));
+    };
+    let operation = operation(profile, &method, path)?;
     let state = row.state.map(|state| {
         let asked = state
             .path
@@ -353,7 +375,7 @@ fn resource(
         })
     });
     let source = TreeSource {
-        resource: row.resource.clone(),
+        resource: name.clone(),
         operation,
         items: row.items,
         id: row.id,
@@ -363,7 +385,7 @@ fn resource(
     };
     let label = profile.operation(operation).permission.clone();
     Ok(TreeResource {
-        name: row.resource,
+        name,
         method,
         shape,
         sources: vec![source],
@@ -374,17 +396,19 @@ fn resource(
 fn operation(
     profile: &Profile,
     method: &Method,
-    template: &str,
-) -> Result<OperationId, ProfileFault> {
+    template: &Spanned<String>,
+) -> Result<OperationId, PlacedFault> {
     let mut rows = profile.operations.iter();
     let row = rows.find(|row| {
-        row.method == *method && row.template == template && row.scope == Scope::Project
+        row.method == *method && row.template == template.value && row.scope == Scope::Project
     });
-    row.map(|row| row.id)
-        .ok_or_else(|| ProfileFault::NoOperation {
+    row.map(|row| row.id).ok_or_else(|| {
+        ProfileFault::NoOperation {
             method: method.clone(),
-            template: template.to_owned(),
-        })
+            template: template.value.clone(),
+        }
+        .at(template)
+    })
 }
 
 #[cfg(test)]

@@ -371,6 +371,7 @@ fn every_key_arrives_in_the_checked_settings() {
         "keys-token",
         "keys.pem",
         "idp.pem",
+        "backend.yaml",
         "b.pem",
         "b.key",
         "proxy",

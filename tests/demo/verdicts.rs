@@ -78,6 +78,16 @@ const ROWS: &[Row] = &[
         "policy.yaml:2",
     ),
     (
+        "a profile with a mistake",
+        |folder| {
+            write(folder, "own.yaml", "name: own\nnonsense: 1\n");
+            let path = folder.at("lightkeeper.yaml");
+            let text = std::fs::read_to_string(&path).unwrap();
+            std::fs::write(path, format!("profiles: [own.yaml]\n{text}")).unwrap();
+        },
+        "own.yaml:2:1: error: unknown key `nonsense`",
+    ),
+    (
         "a policy that is not there",
         |folder| std::fs::remove_file(folder.at("policy.yaml")).unwrap(),
         "does not exist",

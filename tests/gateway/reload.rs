@@ -96,6 +96,51 @@ async fn a_reload_that_fails_changes_nothing() {
     }
 }
 
+/// Scenario: the upstreams name a profile of a file, which is broken and mended without a word to the gateway.
+/// Guarantees: the file is watched; with a mistake in it the last good one serves on, and the mistake is told with its place.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_of_a_profile_is_watched_like_the_policy() {
+    let world = stage::start(stage::plan(&[])).await;
+    let shipped = testkit::top().join("src/profiles/lightstep.yaml");
+    let shipped = std::fs::read_to_string(shipped).unwrap();
+    let own = shipped.replacen("name: lightstep", "name: own", 1);
+    let file = world.folder().join("own.yaml");
+    stage::replace(&file, &own);
+    let path = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("profile: lightstep", "profile: own");
+    stage::replace(&path, format!("{text}profiles: [own.yaml]\n"));
+    world.gateway.reload().await.unwrap();
+    let name = || {
+        let snapshot = world.gateway.shared().snapshot.load();
+        snapshot.profile.name.clone()
+    };
+    assert_eq!((name(), export(&world).await), ("own".to_owned(), 200));
+
+    let watching = tokio::spawn(world.gateway.clone().watch());
+    stage::replace(&file, own.replacen("prefix: /public", "prefix: public", 1));
+    let told = eventually("the mistake is told", || async {
+        readiness(&world).await.1.get("reload_failed").cloned()
+    })
+    .await;
+    let line = own
+        .lines()
+        .position(|line| line.contains("prefix: "))
+        .unwrap()
+        + 1;
+    let expected = format!("own.yaml:{line}:11: error: `public/v0.2` does not begin with a slash");
+    assert!(told.to_string().contains(&expected), "{told:#}");
+    assert_eq!((name(), export(&world).await), ("own".to_owned(), 200));
+
+    stage::replace(&file, &own);
+    eventually("the mended file is taken over", || async {
+        let failed = readiness(&world).await.1.get("reload_failed").cloned();
+        failed.is_none().then_some(())
+    })
+    .await;
+    watching.abort();
+}
+
 /// Scenario: reloads that change nothing, the policy, a token, a limit. Guarantees: each record says what changed, from which
 /// version and fingerprint to which, and in which files; it names nothing else, and holds no secret.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -37,7 +37,7 @@ pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
-pub(crate) use upstreams::{RawClient, RawProfile, RawUpstream, RawUpstreams};
+pub(crate) use upstreams::{RawClient, RawUpstream, RawUpstreams};
 pub(crate) use vault::{RawApiKeys, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
 
@@ -65,6 +65,9 @@ pub(crate) struct RawConfig {
     /// Tokens for clients that can hold nothing but a fixed string; `lightkeeper token issue` makes them.
     // Empty once the last line was deleted: that must revoke its token, not leave the file refused.
     pub client_tokens: Option<Vec<RawClientToken>>,
+    /// Files of profiles beside the built-in ones: what is known of other backends.
+    #[serde(default)]
+    pub profiles: Vec<Spanned<String>>,
     /// The backend.
     #[serde(default)]
     pub upstreams: RawUpstreams,

@@ -1,17 +1,14 @@
 //! `upstreams:`, as they are written.
 //!
 //! What it does: mirrors the backend's endpoints and how long to wait for them. What it refuses to know: which endpoint
-//! is needed. Invariant: the names of profiles in the schema are those that the product has.
+//! is needed, and which profiles there are.
 
-use std::borrow::Cow;
-
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::egress::RawProxy;
 use crate::document::Spanned;
 use crate::document::quantity::RawDuration;
-use crate::profiles::Profile;
 
 /// The backend's endpoints.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -33,8 +30,9 @@ pub(crate) struct RawUpstreams {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstream")]
 pub(crate) struct RawUpstream {
-    /// Which backend it is, the same at all upstreams; default: as at the others, or `lightstep`.
-    pub profile: Option<Spanned<RawProfile>>,
+    /// Which backend it is, by the name of a built-in profile or of one of `profiles`, the same at all upstreams; default: as
+    /// at the others, or `lightstep`.
+    pub profile: Option<Spanned<String>>,
     /// `https://host`, with a port and a path prefix if need be.
     pub url: Spanned<String>,
     /// PEM file: the roots to trust; default: the system's.
@@ -75,19 +73,4 @@ pub(crate) struct RawTimeouts {
     pub write: Option<Spanned<RawDuration>>,
     /// How long a pooled connection may rest; default `60s`.
     pub idle: Option<Spanned<RawDuration>>,
-}
-
-/// A profile's name.
-#[derive(Clone, Debug, Deserialize)]
-#[serde(transparent)]
-pub(crate) struct RawProfile(pub String);
-
-impl JsonSchema for RawProfile {
-    fn schema_name() -> Cow<'static, str> {
-        "Profile".into()
-    }
-
-    fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        json_schema!({ "type": "string", "enum": Profile::NAMES })
-    }
 }
