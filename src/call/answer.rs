@@ -17,6 +17,7 @@ use crate::accept::Dialect;
 use crate::lightstep::Particulars;
 use crate::media_type::{self, MediaType};
 use crate::otlp;
+use crate::reason::Reason;
 use crate::respond::{self, REQUEST_ID, Refusal};
 
 /// An answer up to this size is small: it fits into any usual window and socket's buffer.
@@ -29,6 +30,11 @@ pub(crate) async fn refuse(
     exchange: &mut Exchange<'_>,
     refusal: &Refusal,
 ) -> Result<(), BrokenOff> {
+    if refusal.reason == Reason::ClientClosed && exchange.is_http2() && !exchange.has_begun() {
+        // The stream is gone (over HTTP/1.1 that is not known before a write): the record names no status that was sent.
+        (exchange.state.status, exchange.state.grpc_status) = (None, None);
+        return Ok(());
+    }
     let now = Some(exchange.shared().clock.now());
     let state = &mut *exchange.state;
     let particulars = Particulars {
