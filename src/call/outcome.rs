@@ -4,7 +4,7 @@
 //! to know: who keeps it. Invariants: a refusal does not take away what was known before it; what is known while an answer
 //! is written lies with the answer's state (`call::exchange`), so that a request that is cut off has it in its record.
 
-use crate::audit::Items;
+use crate::audit::{Items, PartRecord};
 use crate::memory::coalesce::Unanswered;
 use crate::reason::Reason;
 use crate::respond::Refusal;
@@ -19,6 +19,8 @@ pub(crate) struct Outcome {
     /// What the backend has and what was refused, as far as that is known.
     pub items: Option<Items>,
     pub parts: Vec<PartEnd>,
+    /// Parts of which nothing was told before: what was asked depended on what the others were answered.
+    pub more: Vec<PartRecord>,
     /// Where an alert's message went; the parts are theirs.
     pub destinations: Vec<String>,
     /// What the record should say besides the reason.
@@ -43,6 +45,7 @@ impl Outcome {
             upstream_status: None,
             items: None,
             parts: Vec::new(),
+            more: Vec::new(),
             destinations: Vec::new(),
             detail: None,
         }

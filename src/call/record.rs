@@ -403,6 +403,7 @@ impl RecordBuilder {
             upstream_status,
             items,
             parts,
+            more,
             destinations,
             detail,
         } = outcome;
@@ -418,6 +419,7 @@ impl RecordBuilder {
                     (end.items, end.reason, end.upstream_status);
             }
         }
+        self.parts.extend(more);
         answered
     }
 

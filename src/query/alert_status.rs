@@ -4,7 +4,7 @@
 //! explain it. What it refuses to know: how alerts are listed. Invariants: a state that the backend does not have is `unknown`, as the
 //! profile says; one that it could not be asked for is, too, and the reason stands among the errors; so many are asked at most.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use serde_json::value::RawValue;
@@ -14,10 +14,13 @@ use time::format_description::well_known::Rfc3339;
 
 use super::fan_out::{Arrived, Asking, Failed, Gathered, side_by_side, target};
 use crate::apps::AppPath;
-use crate::audit::timestamp;
+use crate::audit::{PartRecord, timestamp};
+use crate::authorize::Permit;
 use crate::federate::{self, Item, Missing};
 use crate::identify::Identity;
+use crate::memory::coalesce::Reply;
 use crate::profiles::{Around, StateSource, TreeResource, TreeSource};
+use crate::reason::Reason;
 
 /// States asked one by one for one question. More alerts than people look at.
 pub(crate) const ASKED_LIMIT: usize = 500;
@@ -28,6 +31,45 @@ pub(crate) struct States {
     /// By the answer's place and the item's id.
     found: HashMap<(usize, String), State>,
     pub missing: Vec<(usize, Missing)>,
+    /// What became of the questions, by the place of the list that they are about.
+    parts: BTreeMap<usize, PartRecord>,
+}
+
+impl States {
+    /// One part for each list whose states were asked for.
+    pub(crate) fn into_parts(self) -> Vec<PartRecord> {
+        self.parts.into_values().collect()
+    }
+
+    fn part(&mut self, place: usize, permit: &Permit) -> &mut PartRecord {
+        self.parts.entry(place).or_insert_with(|| PartRecord {
+            project: permit.project().map(Into::into),
+            reason: Reason::Ok,
+            ..PartRecord::unsent(vec![permit.app().as_str().into()])
+        })
+    }
+
+    /// A question was answered, or why it was not: the first failure stays.
+    fn count(&mut self, place: usize, answer: Result<Option<u16>, &Failed>) {
+        let Some(part) = self.parts.get_mut(&place) else {
+            return;
+        };
+        let is_well = part.reason == Reason::Ok;
+        match answer {
+            Ok(status) => {
+                part.items.accepted += 1;
+                if is_well {
+                    part.upstream_status = status.or(part.upstream_status);
+                }
+            }
+            Err(failed) => {
+                part.items.rejected += 1;
+                if is_well {
+                    (part.reason, part.upstream_status) = (failed.reason, failed.status);
+                }
+            }
+        }
+    }
 }
 
 #[derive(Clone, Default)]
@@ -89,12 +131,14 @@ pub(crate) async fn ask(
                 values,
             );
             let Ok(target) = target else { continue };
+            states.part(one.place, &target.permit);
             if targets.len() < asking.states_limit {
                 targets.push(target);
                 from.push((one.place, one.origin.clone(), state, source, id));
                 continue;
             }
             let failed = Failed::from(federate::MergeFault::TooMany);
+            states.count(one.place, Err(&failed));
             let missing = failed.missing(&one.origin, Some(&source.resource), None);
             states.missing.push((one.place, missing));
             break;
@@ -102,6 +146,7 @@ pub(crate) async fn ask(
     }
     let answers = side_by_side(asking, targets).await;
     for ((place, origin, state, source, id), answer) in from.into_iter().zip(answers) {
+        let status = answer.as_ref().ok().and_then(Reply::upstream_status);
         let read = answer.and_then(|reply| {
             let document: Result<&RawValue, _> = serde_json::from_slice(&reply.body);
             let document = document.map_err(|_| Failed::from(federate::MergeFault::Shape))?;
@@ -111,6 +156,7 @@ pub(crate) async fn ask(
                 since: at(&state.since),
             })
         });
+        states.count(place, read.as_ref().map(|_| status));
         match read {
             // The backend knows of no state: it is what we were told, or `unknown`, and nothing is missing.
             Ok(State { word: None, .. }) => {}

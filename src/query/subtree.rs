@@ -112,9 +112,11 @@ async fn answered(
     let (whole, parts) = Work::of(shared, identity.facts())
         .run(bytes > SMALL_BYTES, merging)
         .await?;
+    let states = states.into_parts();
     let upstream_status = parts.iter().rev().find_map(|part| part.upstream_status);
     exchange.state.known = Some(Outcome {
         parts,
+        more: states,
         ..Outcome::of(Ok(())).with_status(upstream_status)
     });
     let answered = match whole {

@@ -9,7 +9,7 @@ use http::Method;
 use lightkeeper::profiles::{Profile, TreeShape};
 use serde_json::{Value, json};
 use testkit::emulator::PROJECTS;
-use testkit::{Answer, Fault, World, golden, webhook_secret};
+use testkit::{Answer, Endpoints, Fault, World, golden, webhook_secret};
 
 use super::stage::{self, PATIENCE};
 
@@ -379,6 +379,43 @@ async fn where_all_are_to_wait_the_longest_counts() {
         );
         assert_eq!(answer.header("retry-after").as_deref(), told, "{waits:?}");
     }
+}
+
+/// Scenario: the lists of alerts are answered, and the states of conditions are not. Guarantees: the record says of each
+/// project what became of the questions for its states.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn states_that_could_not_be_asked_for_are_recorded() {
+    let world = stage::start(stage::plan(&[])).await;
+    world.emulator.fail(Endpoints::States, Fault::status(500));
+    let answer = ask(&world, "pat", "/apps/shop/payments/-/alerts").await;
+    let document = answer.json().unwrap();
+    assert_eq!(
+        (answer.status, document["errors"][0]["reason"].as_str()),
+        (200, Some("upstream_status")),
+        "{document}"
+    );
+    let record = stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+    assert_eq!(
+        texts(&record["parts"], "reason"),
+        ["ok", "ok", "upstream_status"],
+        "{record}"
+    );
+    let states = &record["parts"][2];
+    assert_eq!(
+        (
+            &states["apps"],
+            &states["project"],
+            &states["items"],
+            &states["upstream_status"]
+        ),
+        (
+            &json!(["shop/payments"]),
+            &json!("payments-prod"),
+            &json!({ "accepted": 0, "rejected": 1 }),
+            &json!(500)
+        ),
+        "{record}"
+    );
 }
 
 /// Scenario: fifty projects, one dead, one that does not answer until the test lets it, after the caller's answer came.

@@ -149,7 +149,8 @@ async fn ask(
             }
         }
     }
-    missing.extend(states.missing.into_iter().map(|(_, missing)| missing));
+    missing.extend(states.missing.iter().map(|(_, missing)| missing.clone()));
+    asked.parts.extend(states.into_parts());
     for missing in &missing {
         let line = format!(
             "`{}`: {} (`{}`)",

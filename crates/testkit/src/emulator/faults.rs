@@ -146,14 +146,15 @@ impl Switches {
         early: bool,
     ) -> Option<Fault> {
         let mut switches = lock(&self.0);
-        let own = if endpoints == Endpoints::Query {
-            Whom::Queries
-        } else {
-            Whom::Project
+        let (own, above): (fn(String) -> Whom, _) = match endpoints {
+            Endpoints::Query => (Whom::Queries, None),
+            Endpoints::States => (Whom::Queries, Some(Endpoints::Query)),
+            _ => (Whom::Project, None),
         };
         let whom = [
             project.map(|project| own(project.to_owned())),
             Some(Whom::Endpoints(endpoints)),
+            above.map(Whom::Endpoints),
             Some(Whom::Endpoints(Endpoints::All)),
         ];
         let mut at = whom

@@ -61,6 +61,8 @@ pub enum Endpoints {
     IngestHttp,
     IngestGrpc,
     Query,
+    /// Of the queries those for the state of one condition; in captures they are queries.
+    States,
 }
 
 /// How an emulator starts.

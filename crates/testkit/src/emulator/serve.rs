@@ -48,6 +48,11 @@ impl State {
             _ if ingest::is_grpc(&head.headers) => Endpoints::IngestGrpc,
             _ => Endpoints::IngestHttp,
         };
+        // What fails together.
+        let class = match endpoints {
+            Endpoints::Query if head.uri.path().ends_with("/status") => Endpoints::States,
+            _ => endpoints,
+        };
         let mut project = match side {
             Side::Query => query::project_in(head.uri.path()),
             Side::Otlp => self.project_of_token(&head.headers),
@@ -61,7 +66,7 @@ impl State {
             &connection,
         );
         if let Some(Fault::EarlyStatus { status }) =
-            self.switches.strike(endpoints, project.as_deref(), true)
+            self.switches.strike(class, project.as_deref(), true)
         {
             return self.refuse(side, &head, status, None);
         }
@@ -78,7 +83,7 @@ impl State {
             project = Some(named.to_owned());
         }
         drop(capturing);
-        let fault = self.switches.strike(endpoints, project.as_deref(), false);
+        let fault = self.switches.strike(class, project.as_deref(), false);
         let asked = Asked {
             side,
             head,
@@ -87,7 +92,7 @@ impl State {
         };
         match fault {
             Some(Fault::Held) => {
-                self.switches.released(endpoints, project.as_deref()).await;
+                self.switches.released(class, project.as_deref()).await;
                 self.usual(asked, None)
             }
             Some(Fault::Status {
