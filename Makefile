@@ -10,7 +10,7 @@ ifneq ($(shell $(CARGO) -V >/dev/null 2>&1 && echo yes),yes)
   endif
 endif
 
-.PHONY: help setup demo stay build test unit interop fuzz lint bench compare deny certs clean
+.PHONY: help setup demo stay build test unit interop fuzz lint bench compare counts deny certs clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ bench: setup ## criterion benches of single operations
 
 compare: setup ## CPU time per request beside bare Pingora and Envoy
 	benches/compare/run
+
+counts: setup ## instructions per request beside the committed counts (valgrind)
+	@if command -v $(PYTHON) >/dev/null; then \
+	  $(PYTHON) -m unittest discover --quiet --start-directory benches && benches/instructions --profile demo; \
+	else echo "instructions: NOT COUNTED: $(PYTHON) is not here"; echo "instructions: 0 passed, 0 failed, 6 skipped"; fi
 
 deny: setup ## licences, sources, bans and advisories of the dependency tree
 	@.ci/deny
