@@ -1,6 +1,6 @@
 """The committed instruction counts (`instructions.json`): what a run's counts are to them, and how they are written anew.
 
-One entry for each profile that is counted: rustc and target that built it, the valgrind that counted, the day, the reason of
+One entry for each profile that is counted: rustc and target that built it, the processor and valgrind that counted, the day, the reason of
 the last update, and the count of each row. Knows nothing of how counts come about. Standard library only.
 """
 
@@ -8,8 +8,8 @@ import datetime
 import json
 from dataclasses import dataclass, field
 
-# What must be the same for two counts to be compared.
-BUILT_BY = ("rustc", "target")
+# What must be the same for two counts to be compared: libraries choose their code by what the processor has.
+BUILT_BY = ("rustc", "target", "cpu", "valgrind")
 # Growth of a row that needs a reason.
 LIMIT = 1.08
 
@@ -63,8 +63,6 @@ def compare(entry, counts, here):
             if ratio < 1 / LIMIT:
                 line += ": shrunk; a baseline written anew lets no later growth hide in it"
         verdict.lines.append(line)
-    if verdict.failed and entry.get("valgrind") != here.get("valgrind"):
-        verdict.lines.append(f"counted by {here.get('valgrind')}, the baseline by {entry.get('valgrind')}")
     return verdict
 
 
