@@ -128,7 +128,7 @@ pub fn head(
 }
 
 fn is_query(path: &str, profile: &Profile) -> bool {
-    path.split('/').nth(1) == Some(profile.query_root())
+    profile.has_query() && path.split('/').nth(1) == Some(profile.query_root())
 }
 
 /// What stands behind an app's address.

@@ -7,6 +7,7 @@
 use crate::accept::{Call, Protocol, RequestKind};
 use crate::authorize::Permit;
 use crate::lightstep::Format;
+use crate::otlp::Signal;
 use crate::percent;
 use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
 
@@ -49,6 +50,7 @@ pub(crate) struct Route {
     lane: Lane,
     project: Option<String>,
     credential: Credential,
+    signal: Option<Signal>,
     legacy: Option<(Format, TokenPlace)>,
     path_and_query: String,
 }
@@ -68,6 +70,16 @@ impl Route {
 
     pub(crate) fn credential(&self) -> Credential {
         self.credential
+    }
+
+    /// Of what is written to a project.
+    pub(crate) fn signal(&self) -> Option<Signal> {
+        self.signal
+    }
+
+    /// Of an export in OTLP.
+    pub(crate) fn export(&self) -> Option<Signal> {
+        self.signal.filter(|_| self.legacy.is_none())
     }
 
     /// Of a legacy report its format, and where the token goes besides the usual header.
@@ -96,6 +108,7 @@ pub(crate) fn route(
             lane: Lane::Streamed(ask.protocol),
             project,
             credential: operation.credential,
+            signal: Some(ask.signal),
             legacy: None,
             path_and_query: ask.upstream_path.clone(),
         }),
@@ -108,6 +121,7 @@ pub(crate) fn route(
             lane: Lane::Streamed(ask.protocol),
             project,
             credential: operation.credential,
+            signal: Some(ask.signal),
             legacy: Some((ask.format, ask.token)),
             path_and_query: ask.upstream_path.clone(),
         }),
@@ -126,6 +140,7 @@ pub(crate) fn route(
                 lane: Lane::Terminated(operation.response),
                 project,
                 credential: operation.credential,
+                signal: None,
                 legacy: None,
                 path_and_query: target,
             })

@@ -448,6 +448,21 @@ fn furnish(folder: &Path) {
     let renamed = shipped.replacen("name: lightstep", "name: acme-cloud", 1);
     write("profile.yaml", &renamed);
     write("profile-again.yaml", &renamed);
+    let outgoing = r#"name: outgoing
+addresses: { ingest: https://ingest.example }
+ingest:
+  base: "/insert/{token}"
+  headers: { Host: other, lightkeeper-app: "{app}", x-key: "{tokn}", x-two: "a\r\nb: c" }
+  accepts: { compressions: [zstd] }
+  signals:
+    logs: { path: "v1/logs?key={b64:{token}}", headers: { authorization: "Bearer {token}" } }
+  http: [{ path: /v1/traces, signal: traces }]
+operations: [{ method: GET, path: /x, permission: query.x.read, scope: organization, key: read, response: item }]
+query: off
+"#;
+    write("profile-outgoing.yaml", outgoing);
+    let word = outgoing.replacen("query: off", "query: on", 1);
+    write("profile-query.yaml", &word);
     write("profile-shipped.yaml", &shipped);
     let mistakes = renamed
         .replacen("prefix: /public/v0.2", "prefix: public", 1)

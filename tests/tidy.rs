@@ -503,11 +503,12 @@ fn backends_words_stand_in_profiles() {
         lightstep::FIREHOSE_VERSION,
     ];
     words.anywhere.extend(firehose.map(|name| name.to_string()));
-    for profile in Profile::built_in() {
-        words
-            .anywhere
-            .extend([profile.name.clone(), profile.tenant_header.to_string()]);
-        words.anywhere.push(profile.access_token_header.to_string());
+    // `otlp` is the protocol's word, and its paths are the specification's.
+    for profile in Profile::built_in().filter(|profile| profile.has_query()) {
+        words.anywhere.push(profile.name.clone());
+        let headers = [&profile.tenant_header, &profile.access_token_header];
+        let names = headers.into_iter().flatten().map(ToString::to_string);
+        words.anywhere.extend(names);
         words
             .paths
             .extend(profile.query_prefix.split('/').skip(1).map(str::to_owned));

@@ -82,7 +82,6 @@ pub struct IngestRequest {
 #[derive(Debug)]
 pub struct LegacyRequest {
     pub(crate) operation: OperationId,
-    #[cfg(test)]
     pub(crate) signal: Signal,
     pub(crate) format: Format,
     pub(crate) protocol: Protocol,

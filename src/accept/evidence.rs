@@ -34,7 +34,9 @@ pub(super) fn token(
             None => choose(&mut chosen, authorization_token(value)?)?,
         }
     }
-    if let Some(value) = only(headers, &profile.access_token_header, PartialEq::eq)? {
+    if let Some(name) = &profile.access_token_header
+        && let Some(value) = only(headers, name, PartialEq::eq)?
+    {
         carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
     }
     if place == TokenPlace::FirehoseKey

@@ -61,6 +61,10 @@ faults! {
     HeadTruncated => HeadTruncated,
     /// A media type that the operation does not take.
     MediaType => MediaTypeUnsupported,
+    /// A form of OTLP that the backend does not take.
+    Form => FormNotTaken,
+    /// A question to a backend that has no query API.
+    NoQuery => NoQueryApi,
     /// A content encoding that is not one token.
     ContentEncoding => ContentEncodingUnsupported,
     /// `grpc-timeout` is no duration (gRPC over HTTP/2, "Timeout").

@@ -57,6 +57,9 @@ pub(super) fn ask(
     if let Some((organization, rest)) = profile.query_path(words).filter(|_| serves.query) {
         return query_ask(parts, profile, organization, rest, query).and_then(found);
     }
+    if !profile.has_query() && asks(&parts.method, words) {
+        return found(RequestKind::Unacceptable(Fault::NoQuery));
+    }
     if let ([".lightkeeper", "whoami"], true, &Method::GET, true) =
         (words, serves.web, &parts.method, query.is_empty())
     {
@@ -130,6 +133,10 @@ pub(super) fn ask(
     let Some(encoding) = encoding else {
         return found(RequestKind::Unacceptable(Fault::MediaType));
     };
+    let accepts = profile.exports(signal).accepts;
+    if !accepts.takes(protocol == Protocol::Grpc, encoding) {
+        return found(RequestKind::Unacceptable(Fault::Form));
+    }
     if !is_content_encoding(&parts.headers) {
         return found(RequestKind::Unacceptable(Fault::ContentEncoding));
     }
@@ -143,6 +150,16 @@ pub(super) fn ask(
         upstream_path,
         app: named,
     }))
+}
+
+/// Whether a path is one of a query API that is known, or of a part of the tree.
+fn asks(method: &Method, words: &[&str]) -> bool {
+    let (app, rest) = addressed(words);
+    Profile::built_in().any(|known| {
+        let in_tree = |name: &str| known.tree_resource(method, name).is_some();
+        known.query_path(words).is_some()
+            || app.is_some() && matches!(rest, [name] if in_tree(name))
+    })
 }
 
 /// A message of the backend's webhook for one app.

@@ -79,7 +79,6 @@ fn report(
         media_type: media_type.into(),
         patience,
         operation: row.operation,
-        #[cfg(test)]
         signal: row.signal,
         format: row.format,
         protocol,

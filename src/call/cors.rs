@@ -136,10 +136,10 @@ fn allowed(
             .iter()
             .any(|wanted| wanted.trim().eq_ignore_ascii_case(name))
     };
-    let token = snapshot.profile.access_token_header.as_str();
+    let token = snapshot.profile.access_token_header.as_ref();
     let mut names: Vec<&str> = HEADERS
         .into_iter()
-        .chain([token])
+        .chain(token.map(HeaderName::as_str))
         .filter(is_wanted)
         .collect();
     names.sort_unstable();

@@ -135,6 +135,7 @@ fn words(class: Class) -> &'static str {
         }
         Class::RefusedUpstream => "The backend refuses the request.",
         Class::Unknown => "There is nothing here.",
+        Class::NoQuery => "The backend behind this gateway has no query API.",
         Class::TooSlow => "The request did not arrive in time.",
         Class::BodyTooLarge | Class::HeadTooLarge => {
             "The request is larger than this gateway accepts."

@@ -12,24 +12,29 @@ use super::plan::{Examined, examine, load_alone};
 use crate::clock::Clock;
 use crate::config::{WayOut, ways_out};
 use crate::document::{Diagnostic, Severity};
+use crate::profiles::Profile;
 
 /// `skip_files`: what the configuration names, but for the policy, is not read.
 pub(crate) fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
     let clock = Clock::system();
-    let (findings, version, ways) = if skip_files {
+    let (findings, version, ways, profile) = if skip_files {
         let loaded = load_alone(path, &clock);
         let version = loaded
             .policy
             .as_ref()
             .map(|policy| policy.version().to_owned());
         let ways = loaded.checked.as_ref().map(ways_out).unwrap_or_default();
-        (loaded.findings, version, ways)
+        (loaded.findings, version, ways, loaded.profile)
     } else {
         let Examined { findings, start } = examine(path, &clock);
-        let told = start.map(|start| (start.plan.policy.version().to_owned(), start.ways));
-        let (version, ways) =
-            told.map_or((None, Vec::new()), |(version, ways)| (Some(version), ways));
-        (findings, version, ways)
+        let told = start.map(|start| {
+            let version = start.plan.policy.version().to_owned();
+            (version, start.ways, start.plan.profile)
+        });
+        match told {
+            Some((version, ways, profile)) => (findings, Some(version), ways, profile),
+            None => (findings, None, Vec::new(), Profile::standard()),
+        }
     };
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
     match output {
@@ -58,6 +63,12 @@ pub(crate) fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
                         "{} is valid: policy {version}, {warnings} warning(s){scope}",
                         path.display()
                     );
+                    if !profile.has_query() {
+                        println!(
+                            "  the backend of profile `{}` has no query API: it takes telemetry alone",
+                            profile.name
+                        );
+                    }
                     ways.iter().for_each(|way| println!("  {way}"));
                 }
                 None => eprintln!(

@@ -28,7 +28,11 @@ pub enum TokenCommand {
 }
 
 fn after_help() -> String {
-    let header = &Profile::standard().access_token_header;
+    let profile = Profile::standard();
+    let header = profile
+        .access_token_header
+        .as_ref()
+        .map_or("", |name| name.as_str());
     format!(
         "The client sends it as `{header}`, or as `authorization: Bearer …`. It may do what the binding allows. To revoke it, \
          delete its line."

@@ -8,10 +8,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use super::contents::{FileFault, read as read_bytes, tried};
-use super::raw::RawUpstreams;
+use super::raw::{RawCompression, RawConfig, RawService, RawUpstreams};
 use super::report::{ConfigFindings, Content};
 use crate::document::{Diagnostic, Spanned, name, names, nearest};
+use crate::otlp::Signal;
 use crate::profiles::Profile;
+use crate::transform::{Compression, IngestSettings};
 
 /// The profile of all upstreams. A name that is not known is refused; the first known one stands in for it, so that the rest of
 /// the file can be checked.
@@ -71,6 +73,54 @@ pub(crate) fn profile(
         );
     }
     glimpsed(names, &own)
+}
+
+/// What has no use where the backend has no query API.
+pub(crate) fn without_query(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
+    let why = format!("profile {} has no query API", name(&profile.name));
+    let listed = raw.listeners.iter().filter_map(|one| one.serves.as_ref());
+    for at in listed
+        .flatten()
+        .filter(|one| one.value == RawService::Query)
+    {
+        let message = format!("`query` cannot be served: {why}");
+        report.error_with_hint(at, message, "leave `query` out of `serves`");
+    }
+    if let Some(query) = &raw.upstreams.query {
+        let message = format!("`upstreams.query` has no use: {why}");
+        report.error_with_hint(&query.url, message, "remove it");
+    }
+}
+
+/// A compression that the backend does not take for some signal.
+pub(crate) fn compression(
+    report: &mut ConfigFindings<'_>,
+    raw: Option<&Spanned<RawCompression>>,
+    ingest: &IngestSettings,
+    profile: &Profile,
+) {
+    let takes = |signal: &Signal| {
+        let accepts = profile.exports(*signal).accepts;
+        match ingest.compression {
+            Compression::Same => true,
+            Compression::Identity => accepts.identity,
+            Compression::Gzip => accepts.gzip,
+            Compression::Zstd => accepts.zstd,
+        }
+    };
+    let refused = Signal::ALL.into_iter().find(|signal| !takes(signal));
+    if let (Some(signal), Some(at)) = (refused, raw) {
+        let message = format!(
+            "the backend of profile {} does not take {} in this `ingest.compression`",
+            name(&profile.name),
+            signal.name()
+        );
+        report.error_with_hint(
+            at,
+            message,
+            "remove it: what is not taken goes out as `gzip` or `identity`",
+        );
+    }
 }
 
 /// The first profile of these names that is known, or the default.

@@ -245,7 +245,7 @@ impl Checked {
 /// findings and the named files stand in `report`.
 pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
-    let (listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
+    let (mut listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
     client_ca::across(report, raw, &listeners);
     let egress = egress::egress(report, &raw.egress);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
@@ -270,7 +270,14 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         collector: door(&raw.upstreams.collector, "collector", 30),
         logs: door(&raw.upstreams.logs, "logs", 30),
     };
+    if !profile.has_query() {
+        backend::without_query(report, raw, &profile);
+        for listener in &mut listeners {
+            listener.serves.query = false;
+        }
+    }
     let ingest = ingest::ingest(report, &raw.ingest);
+    backend::compression(report, raw.ingest.compression.as_ref(), &ingest, &profile);
     let query = query::query(report, &raw.query, &raw.upstreams, &profile);
     let vault = vault::vault(report, &raw.vault);
     let login = web::login(report, raw);
@@ -368,7 +375,8 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
         ),
     ];
     for (service, word, door, present, url) in doors {
-        for listener in raw.listeners.iter().filter(|_| !present) {
+        let needed = service != RawService::Query || profile.has_query();
+        for listener in raw.listeners.iter().filter(|_| needed && !present) {
             let hint = format!(
                 "add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{word}` out of `serves`"
             );

@@ -183,8 +183,9 @@ fn health_path_fault(path: &str) -> Option<(&'static str, &'static str)> {
         return Some(("is not a path", PATH_FORM));
     }
     let first = rest.split('/').next().unwrap_or_default();
-    let of_backends =
-        Profile::built_in().any(|profile| first.eq_ignore_ascii_case(profile.query_root()));
+    let of_backends = Profile::built_in()
+        .filter(|profile| profile.has_query())
+        .any(|profile| first.eq_ignore_ascii_case(profile.query_root()));
     if of_backends
         || [".lightkeeper", "apps"]
             .iter()

@@ -14,7 +14,7 @@ pub(crate) fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> Ingest
     let default = IngestSettings::default();
     IngestSettings {
         stamp: raw.stamp.map_or(default.stamp, |given| given.0),
-        compression: match raw.compression {
+        compression: match raw.compression.as_ref().map(|given| given.value) {
             None => default.compression,
             Some(RawCompression::Same) => Compression::Same,
             Some(RawCompression::Identity) => Compression::Identity,

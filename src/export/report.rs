@@ -33,6 +33,7 @@ use crate::media_type;
 use crate::memory::coalesce::Unanswered;
 use crate::memory::live::StatsUpdate;
 use crate::otlp;
+use crate::profiles::Accepts;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route::Route;
@@ -219,7 +220,9 @@ async fn sent(
     let token = lease.secret().expose();
     let most = report.written_bytes_at_most(token.len(), &stamp);
     held.grow(most)?;
-    let leaving = leaving(snapshot.ingest_settings.compression, coding);
+    let compression = snapshot.ingest_settings.compression;
+    // What a profile says of compressions is of OTLP.
+    let leaving = leaving(compression, coding, Accepts::default());
     let write = || {
         let pieces = report.write(token, &stamp).map_err(|_| defect())?;
         pack(&mut headers, ask.protocol, leaving, pieces, &mut held)

@@ -30,6 +30,7 @@ use crate::forward;
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
+use crate::profiles::Accepts;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route;
@@ -179,7 +180,8 @@ impl TakenApart {
         throttle::take(context, &self.export, self.bytes, &self.split)
             .await
             .inspect_err(|_| self.tally.failed(shared, &self.split))?;
-        let leaving = leaving(snapshot.ingest_settings.compression, self.coding);
+        let accepts = snapshot.profile.exports(self.format.signal).accepts;
+        let leaving = leaving(snapshot.ingest_settings.compression, self.coding, accepts);
         let facts = asked.identity.facts();
         let mut keys = PartKeys::new(
             shared,
@@ -258,14 +260,32 @@ pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Ou
         .settled(written.map_err(|_| body::client_closed()))
 }
 
-pub(crate) fn leaving(configured: Compression, came: Coding) -> Coding {
-    match configured {
+pub(crate) fn leaving(configured: Compression, came: Coding, accepts: Accepts) -> Coding {
+    let wanted = match configured {
         // Which of its two formats a backend would take, is not known.
         Compression::Same if came == Coding::Snappy => Coding::Gzip,
         Compression::Same => came,
         Compression::Identity => Coding::Identity,
         Compression::Gzip => Coding::Gzip,
         Compression::Zstd => Coding::Zstd,
+    };
+    match is_taken_in(wanted, accepts) {
+        true => wanted,
+        // A profile has one of the two at least.
+        false if accepts.gzip => Coding::Gzip,
+        false => Coding::Identity,
+    }
+}
+
+/// Whether the backend takes bodies in this coding.
+pub(crate) fn is_taken_in(coding: Coding, accepts: Accepts) -> bool {
+    match coding {
+        Coding::Identity => accepts.identity,
+        Coding::Gzip => accepts.gzip,
+        Coding::Deflate => accepts.deflate,
+        Coding::Zstd => accepts.zstd,
+        // No profile names it; as it comes it passes where all is taken.
+        Coding::Snappy => accepts == Accepts::default(),
     }
 }
 

@@ -7,12 +7,13 @@
 use http::header;
 
 use super::part::WireFormat;
+use super::rewritten::is_taken_in;
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::{reply, success};
 use crate::accept::IngestRequest;
 use crate::audit::Items;
 use crate::authorize::Permit;
-use crate::call::body::{Flowing, client_closed};
+use crate::call::body::{Flowing, client_closed, coding};
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::outcome::Outcome;
@@ -21,6 +22,7 @@ use crate::forward::{self, Backend, GrpcAnswer, Replayable, grpc_code, is_usable
 use crate::identify::Identity;
 use crate::media_type::MediaType;
 use crate::memory::live::StatsUpdate;
+use crate::profiles::Accepts;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route::Route;
@@ -70,6 +72,13 @@ async fn send(
 ) -> Outcome {
     let snapshot = context.snapshot();
     let protocol = ask.protocol;
+    let accepts = snapshot.profile.exports(ask.signal).accepts;
+    if accepts != Accepts::default()
+        && !coding(exchange.headers(), protocol).is_ok_and(|coding| is_taken_in(coding, accepts))
+    {
+        // What is not read cannot be put into another coding.
+        return Outcome::from(Refusal::new(Reason::FormNotTaken));
+    }
     let headers = forward::taken(protocol, ask.media_type(), exchange.headers());
     let (headers, deadline) = (&headers, deadline(ask.patience));
     let errand = UpstreamRequest {

@@ -5,6 +5,7 @@
 //! Invariants: an absent name here is the reason why a credential of the caller's cannot pass; exactly one
 //! credential goes out, and it is the lease's.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -61,7 +62,7 @@ pub(crate) fn taken_by_queries(
     incoming: &HeaderMap,
     has_body: bool,
 ) -> HeaderMap {
-    let names = [&ACCEPT, &profile.tenant_header].into_iter();
+    let names = [&ACCEPT].into_iter().chain(&profile.tenant_header);
     let taken = names.filter_map(|name| Some((name.clone(), incoming.get(name)?.clone())));
     let sent = incoming
         .get(CONTENT_TYPE)
@@ -125,8 +126,10 @@ pub(crate) fn grpc(
     }
     // Answers are small and must be read by us: no encoding is offered.
     head = head.header(GRPC_ACCEPT_ENCODING, HeaderValue::from_static("identity"));
-    let (name, value) = credential(route, lease, profile)?;
-    head.header(name, value).body(()).map_err(|_| HeadDefect)
+    for (name, value) in &*credentials(route, lease, profile)? {
+        head = head.header(name, value.clone());
+    }
+    head.body(()).map_err(|_| HeadDefect)
 }
 
 /// In milliseconds, at least one, or in seconds where 8 digits do not suffice (gRPC over HTTP/2, "Timeout").
@@ -149,11 +152,13 @@ pub(crate) fn http1(
     incoming: &HeaderMap,
 ) -> Result<Zeroizing<Vec<u8>>, HeadDefect> {
     let mut head = Zeroizing::new(Vec::with_capacity(1024));
+    let (base, path) = target(route, lease);
     for part in [
         method.as_str(),
         " ",
         &backend.settings.base_path,
-        route.path_and_query(),
+        base,
+        path,
         " HTTP/1.1\r\n",
     ] {
         head.extend_from_slice(part.as_bytes());
@@ -173,26 +178,30 @@ pub(crate) fn http1(
     }
     put(&mut head, &ACCEPT_ENCODING, encodings);
     // The tenant's name is ours to say; clients that send it expect it to arrive.
-    if matches!(route.lane(), Lane::Terminated(_)) && incoming.contains_key(&profile.tenant_header)
+    if matches!(route.lane(), Lane::Terminated(_))
+        && let Some(name) = &profile.tenant_header
+        && incoming.contains_key(name)
     {
         put(
             &mut head,
-            &profile.tenant_header,
+            name,
             HeaderValue::from_str(organization)
                 .map_err(|_| HeadDefect)?
                 .as_bytes(),
         );
     }
-    let (name, value) = credential(route, lease, profile)?;
-    put(&mut head, &name, value.as_bytes());
+    for (name, value) in &*credentials(route, lease, profile)? {
+        put(&mut head, name, value.as_bytes());
+    }
     // Backends of some legacy formats look for the token where the client would have put it.
     match route.legacy().map(|(_, place)| place) {
         Some(TokenPlace::Password) => {
-            let basic =
-                Zeroizing::new(["Basic ", &Zeroizing::new(basic(value.as_bytes()))].concat());
+            let basic = Zeroizing::new(
+                ["Basic ", &Zeroizing::new(basic(lease.secret().expose()))].concat(),
+            );
             put(&mut head, &AUTHORIZATION, basic.as_bytes());
         }
-        Some(TokenPlace::FirehoseKey) => put(&mut head, &FIREHOSE_KEY, value.as_bytes()),
+        Some(TokenPlace::FirehoseKey) => put(&mut head, &FIREHOSE_KEY, lease.secret().expose()),
         Some(TokenPlace::Header) | None => {}
     }
     Ok(head)
@@ -212,18 +221,33 @@ fn put(head: &mut Vec<u8>, name: &HeaderName, value: &[u8]) {
     head.extend_from_slice(b"\r\n");
 }
 
-fn credential(
+/// What stands before the path over HTTP, and the path: an export's are the backend's, if its profile says so.
+fn target<'r>(route: &'r Route, lease: &'r Lease) -> (&'r str, &'r str) {
+    let asked = route.path_and_query();
+    let form = route.export().and_then(|signal| lease.export(signal));
+    form.map_or(("", asked), |form| {
+        (&form.base, form.path.as_deref().unwrap_or(asked))
+    })
+}
+
+/// Of exports and reports the headers that were made with the lease, of a query the key's.
+fn credentials<'l>(
     route: &Route,
-    lease: &Lease,
+    lease: &'l Lease,
     profile: &Profile,
-) -> Result<(HeaderName, HeaderValue), HeadDefect> {
-    let (name, scheme) = match route.credential() {
-        Credential::AccessToken => (&profile.access_token_header, None),
-        Credential::Read | Credential::Write | Credential::Admin => {
-            (&profile.api_key_header, profile.api_key_scheme.as_deref())
+) -> Result<Cow<'l, [(HeaderName, HeaderValue)]>, HeadDefect> {
+    match route.credential() {
+        Credential::AccessToken => {
+            let signal = route.signal().ok_or(HeadDefect)?;
+            let form = lease.export(signal).ok_or(HeadDefect)?;
+            Ok(Cow::Borrowed(&form.headers))
         }
-    };
-    Ok((name.clone(), lease.header_value(scheme).ok_or(HeadDefect)?))
+        Credential::Read | Credential::Write | Credential::Admin => {
+            let value = lease.header_value(profile.api_key_scheme.as_deref());
+            let value = value.ok_or(HeadDefect)?;
+            Ok(Cow::Owned(vec![(profile.api_key_header.clone(), value)]))
+        }
+    }
 }
 
 #[cfg(test)]

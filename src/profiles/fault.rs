@@ -24,6 +24,23 @@ pub(super) enum ProfileFault {
     Prefix(String),
     #[error("`{0}` is no header name")]
     HeaderName(String),
+    // A credential may have been pasted there: the text is not repeated.
+    #[error("this text is no template")]
+    Template,
+    #[error("this template would put what is no path, or a credential, into a URL")]
+    TemplatePath,
+    #[error("`{0}` is a header that the gateway writes itself, or that is of one connection alone")]
+    OwnHeader(String),
+    #[error("exports of {0} would go out without a credential")]
+    NoToken(&'static str),
+    #[error("there is no header for our credential")]
+    NoHeader,
+    #[error("there is a query API, but no header for our key to it")]
+    NoKey,
+    #[error("`{0}` cannot be without a query API")]
+    NeedsQuery(&'static str),
+    #[error("exports of {0} would not be taken in any form")]
+    NoForm(&'static str),
     #[error("`{0}` is no format of reports")]
     ReportFormat(String),
     #[error("`{0}` has no media type of its own in one of its rows")]
@@ -81,7 +98,9 @@ pub(super) struct PlacedFault {
 impl PlacedFault {
     /// As `check`, `serve` and a reload tell it.
     pub(super) fn told(&self, file: &Path) -> Diagnostic {
-        let told = Diagnostic::error(file, self.line, self.column, self.fault.to_string());
+        // One line, whatever the text holds.
+        let words = self.fault.to_string().replace(char::is_control, " ");
+        let told = Diagnostic::error(file, self.line, self.column, words);
         match self.fault.hint() {
             "" => told,
             hint => told.with_hint(hint),
@@ -108,6 +127,22 @@ impl ProfileFault {
             ProfileFault::Pointer(_) => "write it like `/alert/id` (RFC 6901)",
             ProfileFault::Prefix(_) => "write it like `/api/v1`, without placeholders",
             ProfileFault::HeaderName(_) => "write it like `x-api-key`",
+            ProfileFault::Template => {
+                "write text with `{token}`, `{project}`, `{app}`, `{signal}` or `{b64:user:{token}}`"
+            }
+            ProfileFault::TemplatePath => {
+                "write it like `/v1/{signal}`; it may hold `{project}` and `{app}`, and the credential goes into a header"
+            }
+            ProfileFault::OwnHeader(_) => "leave it out",
+            ProfileFault::NoToken(_) => "put `{token}` into one of their headers",
+            ProfileFault::NoHeader => {
+                "add `ingest.headers`, such as `{ authorization: \"Bearer {token}\" }`, or `credentials.access_token`"
+            }
+            ProfileFault::NoKey => "add `credentials.api_key`, or write `query: off`",
+            ProfileFault::NeedsQuery(_) => "leave the rows out",
+            ProfileFault::NoForm(_) => {
+                "list at least one protocol, encoding and compression, or leave the list out"
+            }
             ProfileFault::ReportFormat(_) => "see `lightkeeper schema profile` for the formats",
             ProfileFault::ReportType(_) => {
                 "list in `types` the media types of this row that no other row of the path has"

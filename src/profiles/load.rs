@@ -13,11 +13,11 @@ use http::{HeaderName, Method};
 use super::fault::{PlacedFault, ProfileFault};
 use super::matching::{self, RowBucket};
 use super::raw::{IngestFile, ProfileFile, RawAlertLayout, RawLegacy, RawOperation, RawScope};
-use super::tree;
 use super::{
-    Addresses, AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId,
-    PermissionId, Profile, RateRule, ResponseRule, Scope, Segment,
+    AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId, PermissionId,
+    Profile, RateRule, ResponseRule, Scope, Segment,
 };
+use super::{exports, tree};
 use crate::document::{self, Diagnostic, Spanned};
 use crate::lightstep::Format;
 use crate::limits::Rate;
@@ -47,35 +47,57 @@ fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
     if !is_name(&profile.name) {
         found.push(ProfileFault::Name(profile.name.clone()).at(&raw.name));
     }
-    profile.addresses = Addresses {
-        ingest: kept(found, address(raw.addresses.ingest)).unwrap_or_default(),
-        query: kept(found, address(raw.addresses.query)).unwrap_or_default(),
-    };
     let credentials = raw.credentials;
-    if let Some(scheme) = &credentials.access_token.scheme {
+    let at_name = raw.name.as_ref().map(drop);
+    if let Some(scheme) = credentials
+        .access_token
+        .as_ref()
+        .and_then(|token| token.scheme.as_ref())
+    {
         found.push(ProfileFault::TokenScheme.at(scheme));
     }
-    if let Some(name) = kept(found, header(&raw.query.tenant_header)) {
-        profile.tenant_header = name;
-    }
-    if let Some(name) = kept(found, header(&credentials.access_token.header)) {
-        profile.access_token_header = name;
-    }
-    if let Some(name) = kept(found, header(&credentials.api_key.header)) {
-        profile.api_key_header = name;
-    }
-    profile.api_key_scheme = credentials.api_key.scheme.map(|scheme| scheme.value);
-    profile.query_prefix = kept(found, prefix(raw.query.prefix)).unwrap_or_default();
-    let hosts = raw.query.link_hosts.iter();
-    profile.link_hosts = hosts.map(|host| host.to_ascii_lowercase()).collect();
-    profile.alerts = alerts(raw.alerts, found);
+    profile.access_token_header = credentials
+        .access_token
+        .and_then(|token| kept(found, header(&token.header)));
+    profile.addresses.ingest = kept(found, address(raw.addresses.ingest)).unwrap_or_default();
+    let query_address = raw.addresses.query;
+    profile.addresses.query = query_address
+        .and_then(|query| kept(found, address(query)))
+        .unwrap_or_default();
     let (operations, places) = operations(raw.operations, found);
     profile.operations = operations;
-    profile.rates = rates(raw.query.rates, &profile.operations, &places, found);
-    ingest(&mut profile, raw.ingest, found);
+    profile.alerts = raw
+        .alerts
+        .on()
+        .map(|layout| alerts(layout, found))
+        .unwrap_or_default();
+    match (raw.query.on(), credentials.api_key) {
+        (Some(query), Some(api_key)) => {
+            profile.has_query = true;
+            profile.tenant_header = kept(found, header(&query.tenant_header));
+            if let Some(name) = kept(found, header(&api_key.header)) {
+                profile.api_key_header = name;
+            }
+            profile.api_key_scheme = api_key.scheme.map(|scheme| scheme.value);
+            profile.query_prefix = kept(found, prefix(query.prefix)).unwrap_or_default();
+            let hosts = query.link_hosts.iter();
+            profile.link_hosts = hosts.map(|host| host.to_ascii_lowercase()).collect();
+            profile.rates = rates(query.rates, &profile.operations, &places, found);
+        }
+        (Some(_), None) => found.push(ProfileFault::NoKey.at(&at_name)),
+        (None, _) => {
+            if let Some(place) = places.get(Signal::ALL.len()) {
+                found.push(ProfileFault::NeedsQuery("operations").at(place));
+            }
+        }
+    }
+    let mut raw_ingest = raw.ingest;
+    let token = profile.access_token_header.clone();
+    profile.exports = exports::read(&mut raw_ingest, token.as_ref(), &at_name, found);
+    ingest(&mut profile, raw_ingest, found);
     number_permissions(&mut profile, &places, found);
     profile.buckets = buckets(&profile.operations, &places, found);
-    tree::furnish(&mut profile, raw.ui, raw.tree, found);
+    tree::furnish(&mut profile, raw.ui.on(), raw.tree, found);
     profile
 }
 

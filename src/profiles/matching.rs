@@ -66,6 +66,9 @@ impl Profile {
         &self,
         segments: &'s [&'w str],
     ) -> Option<(&'w str, &'s [&'w str])> {
+        if !self.has_query {
+            return None;
+        }
         let mut rest = segments;
         for known in self.query_prefix.split('/').skip(1) {
             let (first, after) = rest.split_first()?;
@@ -85,7 +88,7 @@ impl Profile {
         let rest = path
             .strip_prefix('/')
             .and_then(|rest| rest.strip_prefix(self.query_root()));
-        rest.is_some_and(|rest| rest.starts_with('/'))
+        self.has_query && rest.is_some_and(|rest| rest.starts_with('/'))
     }
 
     /// Whether a path, as it came, looks like one that takes OTLP over HTTP.
@@ -115,13 +118,11 @@ impl Profile {
 
     /// Whether the backend reads a header of this name, lower case.
     pub(crate) fn reads_header(&self, name: &str) -> bool {
-        [
-            &self.access_token_header,
-            &self.api_key_header,
-            &self.tenant_header,
-        ]
-        .iter()
-        .any(|known| *known == name)
+        let optional = [&self.access_token_header, &self.tenant_header];
+        let known = optional.into_iter().flatten();
+        known
+            .chain([&self.api_key_header])
+            .any(|known| *known == name)
     }
 
     /// Whether a path is a method of a gRPC service of the first package of one that is known, known itself or not.

@@ -11,15 +11,19 @@ mod around;
 mod fault;
 mod load;
 mod matching;
+mod exports;
 mod tree;
 mod rates;
 mod raw;
+mod template;
 
 pub(crate) use alerts::AlertLayout;
 pub use alerts::AlertMessage;
 pub(crate) use around::Around;
+pub(crate) use exports::{Accepts, ExportForm};
 pub(crate) use rates::RateRule;
 pub use raw::profile_schema;
+pub(crate) use template::ExportValues;
 pub(crate) use tree::{StateSource, TreeResource, TreeSource, Ui, UiPage, UiSpot};
 pub use tree::{TreeShape, UiBase};
 
@@ -53,14 +57,17 @@ pub struct Profile {
     pub name: String,
     /// Where it is, for hints.
     pub addresses: Addresses,
-    /// Where an access token is put; the value is the token alone.
-    pub access_token_header: HeaderName,
+    /// Where clients put an access token, alone; `None`: nowhere but where tokens stand anyway.
+    pub access_token_header: Option<HeaderName>,
+    /// What the backend takes, and what goes with it, in the order of `Signal::ALL`.
+    exports: [ExportForm; 3],
+    has_query: bool,
     /// Where an API key is put.
     pub(crate) api_key_header: HeaderName,
     /// What stands before the key and a space, `bearer`; `None`: nothing.
     pub(crate) api_key_scheme: Option<String>,
     /// Where clients of the query API name the organization.
-    pub tenant_header: HeaderName,
+    pub tenant_header: Option<HeaderName>,
     /// `/public/v0.2`: the query API is at `{query_prefix}/{organization}/…`.
     pub query_prefix: String,
     /// Hosts of the backend that absolute links in answers point at, lower case.
@@ -259,12 +266,13 @@ pub enum TokenPlace {
 
 impl Profile {
     /// The names of the built-in profiles; the first is taken where none is named.
-    pub(crate) const NAMES: [&str; 1] = ["lightstep"];
+    pub(crate) const NAMES: [&str; 2] = ["lightstep", "otlp"];
 
     /// The built-in profile of this name.
     pub fn named(name: &str) -> Option<Arc<Profile>> {
         match name {
             "lightstep" => Some(Profile::lightstep()),
+            "otlp" => Some(Profile::otlp()),
             _ => None,
         }
     }
@@ -279,24 +287,47 @@ impl Profile {
         Profile::NAMES.into_iter().filter_map(Profile::named)
     }
 
-    /// The profile of Lightstep, read once. Should the built-in text be unreadable (a test proves that it is not), the
-    /// profile knows no operation at all, and everything is refused.
+    /// The profile of Lightstep, read once.
     pub fn lightstep() -> Arc<Profile> {
         static LIGHTSTEP: OnceLock<Arc<Profile>> = OnceLock::new();
-        LIGHTSTEP
-            .get_or_init(|| {
-                let file = Path::new("lightstep.yaml");
-                let read = Profile::load(file, include_str!("lightstep.yaml"));
-                Arc::new(read.unwrap_or_else(|found| {
-                    let fault = found.first().map(ToString::to_string).unwrap_or_default();
-                    tracing::error!(
-                        fault,
-                        "the built-in profile is unreadable: every operation is refused"
-                    );
-                    Profile::empty("lightstep")
-                }))
-            })
-            .clone()
+        let read = || Profile::shipped("lightstep", include_str!("lightstep.yaml"));
+        LIGHTSTEP.get_or_init(read).clone()
+    }
+
+    /// The profile of what takes OTLP and no more, read once.
+    pub(crate) fn otlp() -> Arc<Profile> {
+        static OTLP: OnceLock<Arc<Profile>> = OnceLock::new();
+        let read = || Profile::shipped("otlp", include_str!("otlp.yaml"));
+        OTLP.get_or_init(read).clone()
+    }
+
+    /// Should a built-in text be unreadable (a test proves that none is), the profile knows no operation at all, and everything
+    /// is refused.
+    fn shipped(name: &str, text: &str) -> Arc<Profile> {
+        let read = Profile::load(Path::new(name), text);
+        Arc::new(read.unwrap_or_else(|found| {
+            let fault = found.first().map(ToString::to_string).unwrap_or_default();
+            tracing::error!(
+                fault,
+                "a built-in profile is unreadable: every operation is refused"
+            );
+            Profile::empty(name)
+        }))
+    }
+
+    /// Whether the backend can be asked at all.
+    pub fn has_query(&self) -> bool {
+        self.has_query
+    }
+
+    /// What the backend takes of this signal's exports, and what goes with them.
+    pub(crate) fn exports(&self, signal: Signal) -> &ExportForm {
+        let [traces, metrics, logs] = &self.exports;
+        match signal {
+            Signal::Traces => traces,
+            Signal::Metrics => metrics,
+            Signal::Logs => logs,
+        }
     }
 
     /// How much the backend takes of an organization, by class.
@@ -345,8 +376,10 @@ impl Profile {
         Profile {
             name: name.to_owned(),
             addresses: Addresses::default(),
-            tenant_header: HeaderName::from_static("x-lightstep-org"),
-            access_token_header: HeaderName::from_static("lightstep-access-token"),
+            tenant_header: None,
+            access_token_header: None,
+            exports: Default::default(),
+            has_query: false,
             api_key_header: http::header::AUTHORIZATION,
             api_key_scheme: None,
             query_prefix: String::new(),

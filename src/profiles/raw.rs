@@ -5,14 +5,18 @@
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
+use std::fmt;
+use std::marker::PhantomData;
 
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, MapAccess, Visitor};
 
 use super::tree::{RawTree, RawUi};
 use super::{Credential, Host, RateRule, ResponseRule, Scope, TokenPlace};
-use crate::document::{self, Spanned};
+use crate::document::{self, Entries, Spanned};
 use crate::lightstep::Format;
 use crate::otlp::Signal;
 
@@ -30,19 +34,24 @@ pub(super) struct ProfileFile {
     pub name: Spanned<String>,
     /// Where the backend is, for hints.
     pub addresses: RawAddresses,
-    /// Where our own credential is put.
+    /// Where clients and the gateway put a credential.
+    #[serde(default)]
     pub credentials: RawCredentials,
     /// What takes telemetry.
     pub ingest: IngestFile,
-    /// The query API.
-    pub query: QueryFile,
-    /// What the messages of the backend's webhooks say, and where.
-    pub alerts: RawAlertLayout,
+    /// The query API, or `off`.
+    pub query: RawOptional<QueryFile>,
+    /// What the messages of the backend's webhooks say, and where, or `off`; default: off.
+    #[serde(default)]
+    pub alerts: RawOptional<RawAlertLayout>,
     /// What can be asked of the query API.
+    #[serde(default)]
     pub operations: Vec<RawOperation>,
-    /// Links into the backend's own pages.
-    pub ui: RawUi,
+    /// Links into the backend's own pages, or `off`; default: off.
+    #[serde(default)]
+    pub ui: RawOptional<RawUi>,
     /// What can be asked of a part of the tree.
+    #[serde(default)]
     pub tree: Vec<RawTree>,
 }
 
@@ -54,7 +63,7 @@ pub(super) struct RawAddresses {
     /// `https://…`: what takes telemetry.
     pub ingest: Spanned<String>,
     /// `https://…`: the query API.
-    pub query: Spanned<String>,
+    pub query: Option<Spanned<String>>,
 }
 
 /// JSON pointers (RFC 6901) into a message; the first that leads to a text or number counts.
@@ -70,12 +79,14 @@ pub(super) struct RawAlertLayout {
     pub states: BTreeMap<String, Vec<String>>,
 }
 
-#[derive(Deserialize, JsonSchema)]
+#[derive(Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Credentials")]
 pub(super) struct RawCredentials {
-    pub access_token: RawPlacement,
-    pub api_key: RawPlacement,
+    /// Where clients put an access token, alone; and ours, unless `ingest.headers` says where.
+    pub access_token: Option<RawPlacement>,
+    /// Where our API key is put.
+    pub api_key: Option<RawPlacement>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -93,15 +104,90 @@ pub(super) struct RawPlacement {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "IngestFile")]
 pub(super) struct IngestFile {
-    /// OTLP over HTTP, all POST; `{minor}` at the end of a path stands for one or two digits.
+    /// What stands before each path of OTLP over HTTP: `/insert/{project}`.
+    pub base: Option<Spanned<String>>,
+    /// Headers of every export, by name: templates with `{token}`, `{project}`, `{app}`, `{signal}` and `{b64:…}`.
+    #[serde(default)]
+    pub headers: Entries<Spanned<String>>,
+    /// What of OTLP the backend takes; default: all.
+    #[serde(default)]
+    pub accepts: RawAccepts,
+    /// What differs from one signal to another.
+    #[serde(default)]
+    pub signals: RawSignals,
+    /// OTLP over HTTP, all POST, as clients ask for it; `{minor}` at the end of a path stands for one or two digits.
+    #[serde(default)]
     pub http: Vec<RawExport>,
     /// OTLP over gRPC.
+    #[serde(default)]
     pub grpc: Vec<RawExport>,
     /// What is older than OpenTelemetry, all POST: one row for each form of a path.
+    #[serde(default)]
     pub legacy: Vec<RawLegacy>,
+    #[serde(default)]
     pub(crate) legacy_grpc: Vec<RawLegacy>,
     /// Paths whose clients put their token into the URL; known, so that the refusal can say why.
+    #[serde(default)]
     pub token_in_url: Vec<Spanned<String>>,
+}
+
+/// What of OTLP the backend takes; each list by default: all.
+#[derive(Clone, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Accepts")]
+pub(super) struct RawAccepts {
+    pub protocols: Option<Vec<RawProtocol>>,
+    pub encodings: Option<Vec<RawEncoding>>,
+    pub compressions: Option<Vec<RawAcceptedCompression>>,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Protocol")]
+pub(super) enum RawProtocol {
+    Http,
+    Grpc,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Encoding")]
+pub(super) enum RawEncoding {
+    Protobuf,
+    Json,
+}
+
+/// One that a list must hold: `identity` or `gzip`, which the gateway falls back on.
+#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Compression")]
+pub(super) enum RawAcceptedCompression {
+    Identity,
+    Gzip,
+    Deflate,
+    Zstd,
+}
+
+#[derive(Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Signals")]
+pub(super) struct RawSignals {
+    pub traces: Option<RawOneSignal>,
+    pub metrics: Option<RawOneSignal>,
+    pub logs: Option<RawOneSignal>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "OneSignal")]
+pub(super) struct RawOneSignal {
+    /// The path that the backend is asked over HTTP, after `base`, whatever the client asked.
+    pub path: Option<Spanned<String>>,
+    /// Headers besides `ingest.headers`, and instead of those of the same name.
+    #[serde(default)]
+    pub headers: Entries<Spanned<String>>,
+    /// Instead of `ingest.accepts`.
+    pub accepts: Option<RawAccepts>,
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -235,6 +321,71 @@ pub(super) enum RawRate {
 impl Default for RawRate {
     fn default() -> Self {
         RawRate::Of("general".to_owned())
+    }
+}
+
+/// What a backend has, or `off`.
+#[derive(Default)]
+pub(super) enum RawOptional<T> {
+    #[default]
+    Off,
+    On(T),
+}
+
+impl<T> RawOptional<T> {
+    pub(super) fn on(self) -> Option<T> {
+        match self {
+            RawOptional::Off => None,
+            RawOptional::On(given) => Some(given),
+        }
+    }
+}
+
+// By hand: an untagged enum would lose the places of what is within.
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for RawOptional<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct OptionalVisitor<T>(PhantomData<T>);
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for OptionalVisitor<T> {
+            type Value = RawOptional<T>;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("`off` or a mapping")
+            }
+
+            fn visit_bool<E: serde::de::Error>(self, on: bool) -> Result<Self::Value, E> {
+                match on {
+                    false => Ok(RawOptional::Off),
+                    true => Err(E::custom("`on` says nothing")),
+                }
+            }
+
+            fn visit_str<E: serde::de::Error>(self, word: &str) -> Result<Self::Value, E> {
+                match word {
+                    "off" => Ok(RawOptional::Off),
+                    _ => Err(E::custom("another word than `off`")),
+                }
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map)).map(RawOptional::On)
+            }
+        }
+        deserializer.deserialize_any(OptionalVisitor(PhantomData))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for RawOptional<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+
+    fn schema_name() -> Cow<'static, str> {
+        format!("{}OrOff", T::schema_name()).into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let on = generator.subschema_for::<T>();
+        json_schema!({ "anyOf": [{ "const": "off" }, on] })
     }
 }
 

@@ -32,7 +32,10 @@ fn the_built_in_profile_parses_and_is_the_one_handed_out() {
             .enumerate()
             .all(|(place, row)| usize::from(row.id.0) == place)
     );
-    assert_eq!(profile.access_token_header, "lightstep-access-token");
+    assert_eq!(
+        profile.access_token_header.as_ref().unwrap(),
+        "lightstep-access-token"
+    );
     assert_eq!(
         (
             profile.api_key_header.as_str(),

@@ -282,10 +282,28 @@ fn name() -> String {
 /// Takes the two tables into the profile, whose operations are there already.
 pub(super) fn furnish(
     profile: &mut Profile,
-    ui: RawUi,
+    ui: Option<RawUi>,
     rows: Vec<RawTree>,
     found: &mut Vec<PlacedFault>,
 ) {
+    if let Some(ui) = ui {
+        links(profile, ui, found);
+    }
+    let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
+    for row in rows {
+        if table.iter().any(|known| known.name == row.resource.value) {
+            found.push(ProfileFault::RowTwice(row.resource.value.clone()).at(&row.resource));
+            continue;
+        }
+        match resource(profile, &table, row) {
+            Ok(resource) => table.push(resource),
+            Err(fault) => found.push(fault),
+        }
+    }
+    profile.tree = table;
+}
+
+fn links(profile: &mut Profile, ui: RawUi, found: &mut Vec<PlacedFault>) {
     for page in &ui.pages {
         let known = ["project", "id", "name", "from", "to"];
         let path = &page.path.value;
@@ -301,18 +319,6 @@ pub(super) fn furnish(
         .into_iter()
         .map(|page| (page.page, page.path.value))
         .collect();
-    let mut table: Vec<TreeResource> = Vec::with_capacity(rows.len());
-    for row in rows {
-        if table.iter().any(|known| known.name == row.resource.value) {
-            found.push(ProfileFault::RowTwice(row.resource.value.clone()).at(&row.resource));
-            continue;
-        }
-        match resource(profile, &table, row) {
-            Ok(resource) => table.push(resource),
-            Err(fault) => found.push(fault),
-        }
-    }
-    profile.tree = table;
 }
 
 fn resource(

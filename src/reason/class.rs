@@ -28,6 +28,8 @@ pub enum Class {
     /// The backend refuses for good what was sent.
     RefusedUpstream,
     Unknown,
+    /// The backend has no query API.
+    NoQuery,
     /// The head or body did not come in time.
     TooSlow,
     BodyTooLarge,
@@ -90,6 +92,11 @@ fn row(class: Class) -> (StatusCode, u8, &'static str) {
             StatusCode::NOT_FOUND,
             12,
             "nothing is known by this path and method",
+        ),
+        Class::NoQuery => (
+            StatusCode::NOT_FOUND,
+            12,
+            "the backend behind this gateway has no query API: it takes telemetry alone",
         ),
         Class::TooSlow => (
             StatusCode::REQUEST_TIMEOUT,
@@ -168,6 +175,7 @@ impl Class {
             | Class::AppUnclear
             | Class::RefusedUpstream
             | Class::Unknown
+            | Class::NoQuery
             | Class::TooSlow
             | Class::BodyTooLarge
             | Class::HeadTooLarge
@@ -204,6 +212,7 @@ impl Class {
             | Class::AppUnclear
             | Class::RefusedUpstream
             | Class::Unknown
+            | Class::NoQuery
             | Class::TooSlow
             | Class::BodyTooLarge
             | Class::HeadTooLarge
@@ -223,6 +232,7 @@ impl Class {
             | Class::AppUnclear
             | Class::RefusedUpstream
             | Class::Unknown
+            | Class::NoQuery
             | Class::TooSlow
             | Class::BodyTooLarge
             | Class::HeadTooLarge

@@ -68,6 +68,8 @@ reasons! {
         "The client went away before the end." "Give it a longer timeout.";
     MediaTypeUnsupported "media_type_unsupported" [Unsupported] Caller
         "The media type is not taken here." "Set the exporter's protocol to `http/protobuf` or `grpc`; queries send JSON in UTF-8.";
+    FormNotTaken "form_not_taken" [Unsupported] Caller
+        "The backend does not take telemetry in this form." "Set the exporter to a protocol, encoding or compression that the backend takes.";
     ContentEncodingUnsupported "content_encoding_unsupported" [Unsupported] Caller
         "The compression is not known here." "Use `gzip`, `zstd`, `deflate` or none.";
     HeadTooLarge "head_too_large" [HeadTooLarge] Caller
@@ -84,6 +86,8 @@ reasons! {
         "The body took too long to come, or came too slowly." "";
     PathUnknown "path_unknown" [Unknown] Caller
         "Nothing is known of this path and method here." "Compare them with the documentation.";
+    NoQueryApi "no_query_api" [NoQuery] Caller
+        "The backend takes telemetry and has no query API." "Ask the backend itself, or its own pages.";
     // Who calls cannot be proven.
     NoCredential "no_credential" [NotAuthenticated] Caller
         "Nothing said who you are." "Log in, or give the client a token or a certificate.";

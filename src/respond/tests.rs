@@ -6,7 +6,7 @@ use crate::lightstep::Format;
 use crate::otlp::Encoding;
 use crate::reason::{Class, Reason};
 
-const CLASSES: [Class; 19] = [
+const CLASSES: [Class; 20] = [
     Class::NotAuthenticated,
     Class::BadCredential,
     Class::Denied,
@@ -15,6 +15,7 @@ const CLASSES: [Class; 19] = [
     Class::AppUnclear,
     Class::RefusedUpstream,
     Class::Unknown,
+    Class::NoQuery,
     Class::TooSlow,
     Class::BodyTooLarge,
     Class::HeadTooLarge,

@@ -28,7 +28,7 @@ use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
 use crate::route::Upstream;
 use crate::transform::IngestSettings;
-use crate::vault::{UnreadableCredential, Vault, VaultSettings};
+use crate::vault::{ExportSurroundings, UnreadableCredential, Vault, VaultSettings};
 use crate::view::Site;
 
 /// The next snapshot's number.
@@ -189,7 +189,16 @@ impl Snapshot {
                 Err(fault) => faults.push(fault.into()),
             }
         }
-        let vault = Vault::open(&plan.vault, clock.clone())
+        let tree = plan.policy.tree();
+        let home = |project: &str| {
+            let node = tree.home(project).and_then(|node| tree.node(node));
+            node.map(|node| node.path.as_str().to_owned())
+        };
+        let around = ExportSurroundings {
+            profile: &plan.profile,
+            home: &home,
+        };
+        let vault = Vault::open(&plan.vault, &around, clock.clone())
             .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
             .ok();
         let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {

@@ -17,11 +17,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
-use http::HeaderValue;
+use http::{HeaderName, HeaderValue};
 
 use crate::authorize::Permit;
 use crate::clock::{Clock, UnixMillis};
-use crate::profiles::Credential;
+use crate::otlp::Signal;
+use crate::profiles::{Credential, ExportValues, Profile};
 use crate::reason::Reason;
 use crate::route::Route;
 use crate::secret::{Secret, SecretRef, UnreadableSecret};
@@ -52,10 +53,33 @@ struct Keys {
 
 /// A project's access tokens and which of them is in use.
 struct ProjectTokens {
-    list: Vec<Arc<Secret>>,
+    list: Vec<Arc<HeldToken>>,
     preferred: AtomicUsize,
     /// When the first token is tried again, Unix milliseconds.
     retry_first_at: AtomicI64,
+}
+
+/// A token, and what goes out with it.
+struct HeldToken {
+    secret: Arc<Secret>,
+    /// In the order of `Signal::ALL`; none for what no head can carry.
+    exports: [Option<ExportHead>; 3],
+}
+
+/// What an export carries to the backend besides its body, made once.
+pub(crate) struct ExportHead {
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+    /// Before the path over HTTP.
+    pub base: String,
+    /// Instead of the client's path.
+    pub path: Option<String>,
+}
+
+/// Where the vault's projects are, for what their exports carry.
+pub(crate) struct ExportSurroundings<'a> {
+    pub profile: &'a Profile,
+    /// The app that declares a project.
+    pub home: &'a dyn Fn(&str) -> Option<String>,
 }
 
 /// A credential that could not be read, for `check` and the log; never the secret.
@@ -74,6 +98,7 @@ type KeptCredential<'a> = (Owner, String, &'a Arc<Secret>);
 /// A credential lent for one request. Private fields, no `Clone`, minted only in this room.
 pub struct Lease {
     secret: Arc<Secret>,
+    token: Option<Arc<HeldToken>>,
     /// For access tokens: the list and the place in it, to move on when the backend refuses.
     tokens: Option<(Arc<ProjectTokens>, usize)>,
 }
@@ -100,6 +125,7 @@ impl Vault {
     /// Reads every secret, or reports all that cannot be read.
     pub(crate) fn open(
         settings: &VaultSettings,
+        around: &ExportSurroundings<'_>,
         clock: Clock,
     ) -> Result<Self, Vec<UnreadableCredential>> {
         let mut broken = Vec::new();
@@ -113,7 +139,7 @@ impl Vault {
         let keys = open_keys("organization", &settings.api_keys, &mut read);
         let mut projects = HashMap::new();
         for (name, held) in &settings.projects {
-            let list: Vec<_> = held
+            let list: Vec<Arc<Secret>> = held
                 .access_token
                 .iter()
                 .enumerate()
@@ -126,7 +152,10 @@ impl Vault {
                 .collect();
             let tokens = (!list.is_empty()).then(|| {
                 Arc::new(ProjectTokens {
-                    list,
+                    list: list
+                        .into_iter()
+                        .map(|secret| Arc::new(HeldToken::new(secret, name, around)))
+                        .collect(),
                     preferred: AtomicUsize::new(0),
                     retry_first_at: AtomicI64::new(i64::MIN),
                 })
@@ -174,7 +203,7 @@ impl Vault {
         let secret = own
             .or_else(|| self.keys.of(route.credential()))
             .ok_or(VaultFault::NoCredential)?;
-        Ok(Lease::mint(secret.clone(), None))
+        Ok(Lease::mint(secret.clone(), None, None))
     }
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
@@ -219,9 +248,9 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCred
             .enumerate()
         {
             all.push((
-                owner(Some(&project), true, token),
+                owner(Some(&project), true, &token.secret),
                 format!("{name}/access_token/{index}"),
-                token,
+                &token.secret,
             ));
         }
     }
@@ -230,13 +259,26 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCred
 
 impl Lease {
     /// The one mint of leases.
-    fn mint(secret: Arc<Secret>, tokens: Option<(Arc<ProjectTokens>, usize)>) -> Self {
-        Lease { secret, tokens }
+    fn mint(
+        secret: Arc<Secret>,
+        token: Option<Arc<HeldToken>>,
+        tokens: Option<(Arc<ProjectTokens>, usize)>,
+    ) -> Self {
+        Lease {
+            secret,
+            token,
+            tokens,
+        }
     }
 
     fn mint_token(tokens: &Arc<ProjectTokens>, place: usize) -> Option<Self> {
-        let secret = tokens.list.get(place)?.clone();
-        Some(Self::mint(secret, Some((tokens.clone(), place))))
+        let token = tokens.list.get(place)?.clone();
+        let secret = token.secret.clone();
+        Some(Self::mint(
+            secret,
+            Some(token),
+            Some((tokens.clone(), place)),
+        ))
     }
 
     /// The credential as a header value that is never logged nor indexed (RFC 7541 section 7.1.3).
@@ -251,6 +293,17 @@ impl Lease {
         let mut value = HeaderValue::from_bytes(&bytes).ok()?;
         value.set_sensitive(true);
         Some(value)
+    }
+
+    /// Of an access token: what this signal's exports carry.
+    pub(crate) fn export(&self, signal: Signal) -> Option<&ExportHead> {
+        let [traces, metrics, logs] = &self.token.as_ref()?.exports;
+        match signal {
+            Signal::Traces => traces,
+            Signal::Metrics => metrics,
+            Signal::Logs => logs,
+        }
+        .as_ref()
     }
 
     /// The credential itself, for formats that carry it in the body.
@@ -276,6 +329,28 @@ impl Lease {
             .retry_first_at
             .store(now.0.saturating_add(REFUSED_FOR_MS), Ordering::Relaxed);
         Self::mint_token(&tokens, next)
+    }
+}
+
+impl HeldToken {
+    fn new(secret: Arc<Secret>, project: &str, around: &ExportSurroundings<'_>) -> Self {
+        let app = (around.home)(project).unwrap_or_default();
+        let exports = Signal::ALL.map(|signal| {
+            let values = ExportValues {
+                token: secret.expose(),
+                project,
+                app: &app,
+                signal,
+            };
+            let form = around.profile.exports(signal);
+            let (base, path) = form.target(&values);
+            Some(ExportHead {
+                headers: form.headers(&values)?,
+                base,
+                path,
+            })
+        });
+        HeldToken { secret, exports }
     }
 }
 

@@ -27,6 +27,7 @@ mod logins;
 mod media;
 mod naming;
 mod operations;
+mod plain_otlp;
 mod proxies;
 mod rates;
 mod recipes;

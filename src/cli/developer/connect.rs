@@ -390,7 +390,11 @@ fn refusal(dialect: ErrorFormat, status: StatusCode, message: &str) -> Response<
 fn settings(session: &ToolSession, address: SocketAddr, key: Option<&LocalKey>) -> String {
     let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
     let profile = Profile::standard();
-    let (header, prefix) = (&profile.access_token_header, &profile.query_prefix);
+    let header = profile.access_token_header.as_ref();
+    let (header, prefix) = (
+        header.map_or("", |name| name.as_str()),
+        &profile.query_prefix,
+    );
     let (key, about) = match key {
         Some(key) => (
             key.expose(),

@@ -21,8 +21,12 @@ use crate::profiles::Profile;
 
 /// Where tools put a credential. None of it goes on to the gateway: two credentials are a refusal there.
 pub(crate) fn credentials() -> Vec<HeaderName> {
-    let own = Profile::built_in()
-        .flat_map(|one| [one.access_token_header.clone(), one.api_key_header.clone()]);
+    let own = Profile::built_in().flat_map(|one| {
+        one.access_token_header
+            .clone()
+            .into_iter()
+            .chain([one.api_key_header.clone()])
+    });
     [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY]
         .into_iter()
         .chain(own)

@@ -19,7 +19,7 @@ pub(crate) struct RawIngest {
     /// untouched, undecoded. Default `on`.
     pub stamp: Option<RawSwitch>,
     /// How a rewritten export leaves; default `same`.
-    pub compression: Option<RawCompression>,
+    pub compression: Option<Spanned<RawCompression>>,
     /// What becomes of `commands` (disable) in the backend's answers to legacy reports; default `drop`.
     pub commands: Option<RawCommands>,
     /// Parts of one export that are sent at once; default 8.

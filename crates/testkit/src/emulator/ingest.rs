@@ -152,8 +152,12 @@ impl State {
 
     /// The project that the one presented access token opens now.
     pub(super) fn project_of_token(&self, headers: &HeaderMap) -> Option<String> {
-        let mut presented = headers.get_all(TOKEN_HEADER).iter();
-        let value = presented.next()?.to_str().ok()?;
+        let (name, scheme) = match self.options.plain_otlp {
+            true => ("authorization", "Bearer "),
+            false => (TOKEN_HEADER, ""),
+        };
+        let mut presented = headers.get_all(name).iter();
+        let value = presented.next()?.to_str().ok()?.strip_prefix(scheme)?;
         // Which of two Lightstep would take is not documented; a test must notice that there were two.
         if presented.next().is_some() {
             return None;

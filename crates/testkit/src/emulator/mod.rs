@@ -92,6 +92,8 @@ pub struct EmulatorOptions {
     pub rates: BTreeMap<&'static str, (u64, u64)>,
     /// How long a new or reactivated access token takes to work. The real one: up to 300.
     pub propagation_seconds: i64,
+    /// A plain OTLP backend: tokens come as bearer tokens, and nowhere else.
+    pub plain_otlp: bool,
     /// Sees every request as it has arrived, however many are kept.
     pub witness: Option<Witness>,
     pub clock: Clock,
@@ -111,6 +113,7 @@ impl Default for EmulatorOptions {
             captured_bytes: 64 << 20,
             rates: BTreeMap::new(),
             propagation_seconds: 0,
+            plain_otlp: false,
             witness: None,
             clock: Clock::system(),
         }
