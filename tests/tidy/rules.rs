@@ -273,6 +273,26 @@ pub fn clock(path: &str, text: &str) -> Vec<String> {
     complaints
 }
 
+/// How often a file may hold a word. An allowance without a reason, or of more than the file holds, is a complaint.
+fn allowed_times(
+    path: &str,
+    word: &str,
+    found: usize,
+    allowed: &[Allowance],
+    complaints: &mut Vec<String>,
+) -> usize {
+    let allowance = allowed
+        .iter()
+        .find(|allowance| allowance.file == path && allowance.word == word);
+    let Some(allowance) = allowance else { return 0 };
+    if allowance.reason.len() < 20 || found < allowance.times {
+        complaints.push(format!(
+            "{path}:1: the allowance of `{word}` has no reason, or is more than needed"
+        ));
+    }
+    allowance.times
+}
+
 /// Words that no test uses: what waits by guess, what is not run, what passes for the wrong reason, and what changes the
 /// process of other tests.
 pub fn test_words(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> {
@@ -316,17 +336,7 @@ pub fn test_words(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String> 
         ),
     ] {
         let found = source::words(scope, word);
-        let allowance = allowed
-            .iter()
-            .find(|allowance| allowance.file == path && allowance.word == word);
-        let times = allowance.map_or(0, |allowance| allowance.times);
-        if allowance
-            .is_some_and(|allowance| allowance.reason.len() < 20 || found.len() < allowance.times)
-        {
-            complaints.push(format!(
-                "{path}:1: the allowance of `{word}` has no reason, or is more than needed"
-            ));
-        }
+        let times = allowed_times(path, word, found.len(), allowed, &mut complaints);
         for at in found.iter().skip(times) {
             complaints.push(format!(
                 "{path}:{}: `{word}` in a test: {instead}",
@@ -591,17 +601,7 @@ pub fn text_errors(path: &str, text: &str, allowed: &[Allowance]) -> Vec<String>
             .into_iter()
             .filter(|at| error_of(&code[at + "Result<".len()..]) == Some(word))
             .collect();
-        let allowance = allowed
-            .iter()
-            .find(|allowance| allowance.file == path && allowance.word == word);
-        let times = allowance.map_or(0, |allowance| allowance.times);
-        if allowance
-            .is_some_and(|allowance| allowance.reason.len() < 20 || found.len() < allowance.times)
-        {
-            complaints.push(format!(
-                "{path}:1: the allowance of `{word}` has no reason, or is more than needed"
-            ));
-        }
+        let times = allowed_times(path, word, found.len(), allowed, &mut complaints);
         for at in found.iter().skip(times) {
             complaints.push(format!(
                 "{path}:{}: `{word}` as an error; make a type of it (`thiserror`), with its source",
