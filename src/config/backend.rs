@@ -13,7 +13,7 @@ use super::report::{ConfigFindings, Content};
 use crate::document::{Diagnostic, Spanned, name, names, nearest};
 use crate::otlp::Signal;
 use crate::profiles::Profile;
-use crate::transform::{Compression, IngestSettings};
+use crate::transform::IngestSettings;
 
 /// The profile of all upstreams. A name that is not known is refused; the first known one stands in for it, so that the rest of
 /// the file can be checked.
@@ -101,12 +101,8 @@ pub(crate) fn compression(
 ) {
     let takes = |signal: &Signal| {
         let accepts = profile.exports(*signal).accepts;
-        match ingest.compression {
-            Compression::Same => true,
-            Compression::Identity => accepts.identity,
-            Compression::Gzip => accepts.gzip,
-            Compression::Zstd => accepts.zstd,
-        }
+        let asked = ingest.compression.coding();
+        asked.is_none_or(|coding| coding.is_taken(accepts))
     };
     let refused = Signal::ALL.into_iter().find(|signal| !takes(signal));
     if let (Some(signal), Some(at)) = (refused, raw) {

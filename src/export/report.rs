@@ -12,7 +12,7 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::borrow::Cow;
 use tokio::sync::watch;
 
-use super::rewritten::{leaving, pack, within_attributes};
+use super::rewritten::{pack, within_attributes};
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::streamed;
 use crate::accept::{self, Call, Caller, Fault, LegacyRequest, Shown};
@@ -222,7 +222,7 @@ async fn sent(
     held.grow(most)?;
     let compression = snapshot.ingest_settings.compression;
     // What a profile says of compressions is of OTLP.
-    let leaving = leaving(compression, coding, Accepts::default());
+    let leaving = compression.leaving(coding, Accepts::default());
     let write = || {
         let pieces = report.write(token, &stamp).map_err(|_| defect())?;
         pack(&mut headers, ask.protocol, leaving, pieces, &mut held)

@@ -30,13 +30,12 @@ use crate::forward;
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
-use crate::profiles::Accepts;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::route;
 use crate::state::Snapshot;
 use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
-use crate::transform::{self, Coding, Compression, Part, Split};
+use crate::transform::{self, Coding, Part, Split};
 
 /// An export whose sender may write somewhere, before its body has come.
 pub(crate) struct Asked<'a> {
@@ -181,7 +180,8 @@ impl TakenApart {
             .await
             .inspect_err(|_| self.tally.failed(shared, &self.split))?;
         let accepts = snapshot.profile.exports(self.format.signal).accepts;
-        let leaving = leaving(snapshot.ingest_settings.compression, self.coding, accepts);
+        let compression = snapshot.ingest_settings.compression;
+        let leaving = compression.leaving(self.coding, accepts);
         let facts = asked.identity.facts();
         let mut keys = PartKeys::new(
             shared,
@@ -258,35 +258,6 @@ pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Ou
     exchange
         .state
         .settled(written.map_err(|_| body::client_closed()))
-}
-
-pub(crate) fn leaving(configured: Compression, came: Coding, accepts: Accepts) -> Coding {
-    let wanted = match configured {
-        // Which of its two formats a backend would take, is not known.
-        Compression::Same if came == Coding::Snappy => Coding::Gzip,
-        Compression::Same => came,
-        Compression::Identity => Coding::Identity,
-        Compression::Gzip => Coding::Gzip,
-        Compression::Zstd => Coding::Zstd,
-    };
-    match is_taken_in(wanted, accepts) {
-        true => wanted,
-        // A profile has one of the two at least.
-        false if accepts.gzip => Coding::Gzip,
-        false => Coding::Identity,
-    }
-}
-
-/// Whether the backend takes bodies in this coding.
-pub(crate) fn is_taken_in(coding: Coding, accepts: Accepts) -> bool {
-    match coding {
-        Coding::Identity => accepts.identity,
-        Coding::Gzip => accepts.gzip,
-        Coding::Deflate => accepts.deflate,
-        Coding::Zstd => accepts.zstd,
-        // No profile names it; as it comes it passes where all is taken.
-        Coding::Snappy => accepts == Accepts::default(),
-    }
 }
 
 /// Makes a part ready to go.

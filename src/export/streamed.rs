@@ -7,7 +7,6 @@
 use http::header;
 
 use super::part::WireFormat;
-use super::rewritten::is_taken_in;
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::{reply, success};
 use crate::accept::IngestRequest;
@@ -74,7 +73,7 @@ async fn send(
     let protocol = ask.protocol;
     let accepts = snapshot.profile.exports(ask.signal).accepts;
     if accepts != Accepts::default()
-        && !coding(exchange.headers(), protocol).is_ok_and(|coding| is_taken_in(coding, accepts))
+        && !coding(exchange.headers(), protocol).is_ok_and(|coding| coding.is_taken(accepts))
     {
         // What is not read cannot be put into another coding.
         return Outcome::from(Refusal::new(Reason::FormNotTaken));

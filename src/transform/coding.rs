@@ -13,6 +13,7 @@ pub use compress::compress;
 pub use decompress::decompress;
 
 use crate::limits::Spent;
+use crate::profiles::Accepts;
 use crate::reason::Reason;
 
 /// How the bytes of a body are coded.
@@ -28,6 +29,20 @@ pub enum Coding {
     /// One block, or the framing format around blocks: the Collector has called either `snappy`. It is undone and never
     /// made: a backend could not tell which of the two it gets.
     Snappy,
+}
+
+impl Coding {
+    /// Whether a backend that takes these forms takes bodies in this coding.
+    pub(crate) fn is_taken(self, accepts: Accepts) -> bool {
+        match self {
+            Coding::Identity => accepts.identity,
+            Coding::Gzip => accepts.gzip,
+            Coding::Deflate => accepts.deflate,
+            Coding::Zstd => accepts.zstd,
+            // No profile names it; as it comes it passes where all is taken.
+            Coding::Snappy => accepts == Accepts::default(),
+        }
+    }
 }
 
 /// Why a body could not be decompressed, or compressed.

@@ -2,6 +2,9 @@
 
 use std::time::Duration;
 
+use super::Coding;
+use crate::profiles::Accepts;
+
 /// `ingest:` of the configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IngestSettings {
@@ -29,6 +32,34 @@ pub enum Compression {
     Identity,
     Gzip,
     Zstd,
+}
+
+impl Compression {
+    /// The coding that is asked for; `None`: the one in which it came.
+    pub(crate) fn coding(self) -> Option<Coding> {
+        match self {
+            Compression::Same => None,
+            Compression::Identity => Some(Coding::Identity),
+            Compression::Gzip => Some(Coding::Gzip),
+            Compression::Zstd => Some(Coding::Zstd),
+        }
+    }
+
+    /// How what came in `came` goes out to a backend that takes these forms.
+    pub(crate) fn leaving(self, came: Coding, accepts: Accepts) -> Coding {
+        let wanted = match self.coding() {
+            Some(coding) => coding,
+            // Which of its two formats a backend would take, is not known.
+            None if came == Coding::Snappy => Coding::Gzip,
+            None => came,
+        };
+        match wanted.is_taken(accepts) {
+            true => wanted,
+            // A profile has one of the two at least.
+            false if accepts.gzip => Coding::Gzip,
+            false => Coding::Identity,
+        }
+    }
 }
 
 impl Default for IngestSettings {
