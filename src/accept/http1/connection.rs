@@ -184,15 +184,15 @@ impl Http1Connection {
             return false;
         }
         self.mode = Mode::Head { searched: 0 };
-        self.declared = None;
+        let had_body = self.declared.take() != Some(0);
         // Bytes that are here already began this head; nothing here means idleness.
         let wait = match self.ahead.is_empty() {
             true => self.pace.idle_timeout,
             false => self.pace.header_timeout,
         };
         self.deadline = Instant::now() + wait;
-        // What came ahead may stand in a body's large buffer, which is not held for it.
-        if self.ahead.capacity() > HEAD_READ_BYTES && self.ahead.len() <= HEAD_READ_BYTES {
+        // However little room is left in it, a body's buffer is large, and is not held for what came ahead.
+        if self.ahead.is_empty() || (had_body && self.ahead.len() <= HEAD_READ_BYTES) {
             self.ahead = BytesMut::from(&self.ahead[..]);
         }
         true
