@@ -3,7 +3,7 @@
 The job is the same for nginx, Envoy and the gateway: verify an RS256 token (issuer, audience, times) against a local
 key set, with a cache of verified tokens; let one group do three things; take the caller's credential off, put
 ours on. The gateway also stamps the resources of exports and splits them over projects; the Collector does
-that and no more: it verifies nobody. HAProxy, as the bare Pingora, forwards what it is given.
+that and no more: it verifies no caller. HAProxy, as the bare Pingora, forwards what it is given.
 """
 
 import base64

@@ -74,7 +74,7 @@ async fn answer(mut request: Request<Incoming>, seen: Seen, json: Bytes) -> Answ
         .get("content-type")
         .is_some_and(|kind| kind.as_bytes() == b"application/grpc");
     let method = request.method().clone();
-    *seen.lock().expect("nobody panics with it") =
+    *seen.lock().expect("no holder panics") =
         (request.uri().path().to_owned(), request.headers().clone());
     if method == Method::GET {
         return typed("application/json", Full::new(json).boxed());
@@ -101,7 +101,7 @@ fn typed(kind: &'static str, body: BoxBody<Bytes, Infallible>) -> Answer {
 }
 
 async fn tell(seen: Seen) -> Answer {
-    let (path, headers) = seen.lock().expect("nobody panics with it").clone();
+    let (path, headers) = seen.lock().expect("no holder panics").clone();
     let pairs: Vec<(String, String)> = headers
         .iter()
         .map(|(name, value)| {

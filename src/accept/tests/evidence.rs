@@ -26,11 +26,11 @@ fn evidence_counts_wherever_it_stands() {
     let token = |token: &str| format!("LightStep-Access-Token: {token}");
     let bearer = |token: &str| format!("authorization: Bearer {token}");
     let key = |token: &str| format!("X-Amz-Firehose-Access-Key: {token}");
-    use Evidence::{Conflict, None as Nobody, Token};
+    use Evidence::{Conflict, None as Absent, Token};
     let table: Vec<(&str, Vec<String>, bool, Evidence)> = vec![
-        ("/api/v2/reports", vec![], false, Nobody(true)),
-        ("/api/v2/reports", vec![token("")], false, Nobody(true)),
-        ("/api/v2/reports", vec![], true, Nobody(false)),
+        ("/api/v2/reports", vec![], false, Absent(true)),
+        ("/api/v2/reports", vec![token("")], false, Absent(true)),
+        ("/api/v2/reports", vec![], true, Absent(false)),
         (
             "/api/v2/reports",
             vec![token("empty")],
@@ -41,7 +41,7 @@ fn evidence_counts_wherever_it_stands() {
             "/api/v2/reports",
             vec![token("developer")],
             true,
-            Nobody(false),
+            Absent(false),
         ),
         (
             "/api/v2/reports",
@@ -172,14 +172,14 @@ fn evidence_counts_wherever_it_stands() {
             Token("opaque", false),
         ),
         // Basic and Firehose's key are evidence only where their clients put it.
-        ("/api/v2/reports", vec![key(JWT)], false, Nobody(true)),
+        ("/api/v2/reports", vec![key(JWT)], false, Absent(true)),
         (
             "/api/v2/reports",
             vec![basic(&format!(":{JWT}"))],
             false,
             Token("", false),
         ),
-        ("/_bulk", vec![], false, Nobody(false)),
+        ("/_bulk", vec![], false, Absent(false)),
         (
             "/_bulk",
             vec![basic(&format!(":{JWT}"))],
@@ -204,8 +204,8 @@ fn evidence_counts_wherever_it_stands() {
             false,
             Token("opaque", false),
         ),
-        ("/_bulk", vec![basic("user:opaque")], true, Nobody(false)),
-        ("/_bulk", vec![basic("user:")], false, Nobody(false)),
+        ("/_bulk", vec![basic("user:opaque")], true, Absent(false)),
+        ("/_bulk", vec![basic("user:")], false, Absent(false)),
         ("/_bulk", vec![basic("no colon")], false, Token("", false)),
         (
             "/_bulk",
@@ -270,7 +270,7 @@ fn evidence_counts_wherever_it_stands() {
             Token(JWT, false),
         ),
         ("/cwstream", vec![key(JWT), key(OTHER_JWT)], false, Conflict),
-        ("/metrics", vec![], false, Nobody(false)),
+        ("/metrics", vec![], false, Absent(false)),
         ("/metrics", vec![token(JWT)], false, Token(JWT, false)),
     ];
     for (path, mut headers, certificate, expected) in table {
@@ -312,7 +312,7 @@ fn evidence_counts_wherever_it_stands() {
                 assert_eq!(presented.bytes(), token.as_bytes(), "{path} {headers:?}");
                 assert_eq!(told.1, *first, "{path} {headers:?}");
             }
-            (None, Nobody(first)) => assert_eq!(told.1, *first, "{path} {headers:?}"),
+            (None, Absent(first)) => assert_eq!(told.1, *first, "{path} {headers:?}"),
             (token, _) => panic!("{path} {headers:?}: {expected:?} {:?}", token.is_some()),
         }
     }

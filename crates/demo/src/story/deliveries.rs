@@ -193,8 +193,8 @@ impl Narrator<'_> {
 
 /// Who sent it, as the gateway's record has it.
 fn stamps(record: &Value) -> [(&'static str, String); 3] {
-    let nobody = Value::Null;
-    let who = record.get("identity").unwrap_or(&nobody);
+    let absent = Value::Null;
+    let who = record.get("identity").unwrap_or(&absent);
     [
         ("lightkeeper.identity", text(who, "subject").to_owned()),
         (

@@ -89,7 +89,7 @@ impl Fault {
 pub(super) struct Switches(Mutex<Vec<Switch>>, Notify);
 
 struct Switch {
-    whom: Whom,
+    target: Target,
     fault: Fault,
     /// Requests that it still strikes; `None`: until healed.
     left: Option<u64>,
@@ -97,7 +97,7 @@ struct Switch {
 
 /// Who is struck.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Whom {
+pub(super) enum Target {
     Endpoints(Endpoints),
     /// Exports and reports that come with an access token of this project.
     Project(String),
@@ -106,13 +106,13 @@ pub(super) enum Whom {
 }
 
 impl Switches {
-    pub(super) fn set(&self, whom: Whom, fault: Fault, times: Option<u64>) {
+    pub(super) fn set(&self, target: Target, fault: Fault, times: Option<u64>) {
         let mut switches = lock(&self.0);
         // Replaced, so that the list is never longer than there are classes and projects.
-        switches.retain(|switch| switch.whom != whom);
+        switches.retain(|switch| switch.target != target);
         if times != Some(0) {
             switches.push(Switch {
-                whom,
+                target,
                 fault,
                 left: times,
             });
@@ -120,8 +120,8 @@ impl Switches {
         self.1.notify_waiters();
     }
 
-    pub(super) fn heal(&self, whom: Option<&Whom>) {
-        lock(&self.0).retain(|switch| whom.is_some_and(|whom| switch.whom != *whom));
+    pub(super) fn heal(&self, target: Option<&Target>) {
+        lock(&self.0).retain(|switch| target.is_some_and(|target| switch.target != *target));
         self.1.notify_waiters();
     }
 
@@ -146,21 +146,21 @@ impl Switches {
         early: bool,
     ) -> Option<Fault> {
         let mut switches = lock(&self.0);
-        let (own, above): (fn(String) -> Whom, _) = match endpoints {
-            Endpoints::Query => (Whom::Queries, None),
-            Endpoints::States => (Whom::Queries, Some(Endpoints::Query)),
-            _ => (Whom::Project, None),
+        let (own, above): (fn(String) -> Target, _) = match endpoints {
+            Endpoints::Query => (Target::Queries, None),
+            Endpoints::States => (Target::Queries, Some(Endpoints::Query)),
+            _ => (Target::Project, None),
         };
-        let whom = [
+        let target = [
             project.map(|project| own(project.to_owned())),
-            Some(Whom::Endpoints(endpoints)),
-            above.map(Whom::Endpoints),
-            Some(Whom::Endpoints(Endpoints::All)),
+            Some(Target::Endpoints(endpoints)),
+            above.map(Target::Endpoints),
+            Some(Target::Endpoints(Endpoints::All)),
         ];
-        let mut at = whom
+        let mut at = target
             .iter()
             .flatten()
-            .filter_map(|whom| switches.iter().position(|switch| switch.whom == *whom));
+            .filter_map(|target| switches.iter().position(|switch| switch.target == *target));
         let at = at.next()?;
         let switch = switches.get_mut(at)?;
         if early && !matches!(switch.fault, Fault::EarlyStatus { .. }) {

@@ -36,7 +36,7 @@ use alerts::WebhookTarget;
 use capture::Captures;
 use credentials::{AccessTokens, ApiKey, ApiKeys};
 use exports::Exports;
-use faults::{Switches, Whom};
+use faults::{Switches, Target};
 use lightkeeper::clock::{Clock, UnixMillis};
 use organization::Organization;
 
@@ -271,14 +271,14 @@ impl Emulator {
     pub fn fail(&self, endpoints: Endpoints, fault: Fault) {
         self.state
             .switches
-            .set(Whom::Endpoints(endpoints), fault, None);
+            .set(Target::Endpoints(endpoints), fault, None);
     }
 
     /// Lets the next `times` requests of a class fail.
     pub fn fail_times(&self, endpoints: Endpoints, fault: Fault, times: u64) {
         self.state
             .switches
-            .set(Whom::Endpoints(endpoints), fault, Some(times));
+            .set(Target::Endpoints(endpoints), fault, Some(times));
     }
 
     /// Lets every further export with an access token of this project fail, in any format, before any failure
@@ -286,28 +286,28 @@ impl Emulator {
     pub fn fail_project(&self, project: &str, fault: Fault) {
         self.state
             .switches
-            .set(Whom::Project(project.to_owned()), fault, None);
+            .set(Target::Project(project.to_owned()), fault, None);
     }
 
     /// Lets the next `times` exports with an access token of this project fail.
     pub fn fail_project_times(&self, project: &str, fault: Fault, times: u64) {
         self.state
             .switches
-            .set(Whom::Project(project.to_owned()), fault, Some(times));
+            .set(Target::Project(project.to_owned()), fault, Some(times));
     }
 
     /// Lets every further query on this project fail, before any failure of its class.
     pub fn fail_queries(&self, project: &str, fault: Fault) {
         self.state
             .switches
-            .set(Whom::Queries(project.to_owned()), fault, None);
+            .set(Target::Queries(project.to_owned()), fault, None);
     }
 
     /// Ends the failure of one project's queries.
     pub fn heal_queries(&self, project: &str) {
         self.state
             .switches
-            .heal(Some(&Whom::Queries(project.to_owned())));
+            .heal(Some(&Target::Queries(project.to_owned())));
     }
 
     /// Holds every further request of a class, once it was read and captured, until `release`.
@@ -331,7 +331,7 @@ impl Emulator {
     pub fn heal_project(&self, project: &str) {
         self.state
             .switches
-            .heal(Some(&Whom::Project(project.to_owned())));
+            .heal(Some(&Target::Project(project.to_owned())));
     }
 
     /// Everything received since the start or the last `clear`, oldest first. A request stands here once
