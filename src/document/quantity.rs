@@ -35,6 +35,30 @@ impl JsonSchema for RawSize {
     }
 }
 
+/// What a bound may look like, for hints.
+pub(crate) const BOUND_FORM: &str = "write `3.2MB`, `500KB`, `4MiB` or a number of bytes";
+
+/// A size as backends' owners write it: `3.2MB` is 3,200,000 bytes, `4MiB` is 4,194,304.
+#[derive(Debug, Deserialize)]
+#[serde(transparent)]
+pub(crate) struct RawBound(pub String);
+
+impl JsonSchema for RawBound {
+    fn schema_name() -> Cow<'static, str> {
+        "Bound".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({
+            "type": ["string", "integer"],
+            "description": "bytes, or with a unit: `3.2MB` (3,200,000 bytes), `500KB`, `4MiB`",
+            "pattern": "^([0-9]+|[0-9]+(\\.[0-9]{1,6})?(KB|MB|GB|KiB|MiB|GiB))$",
+            "minimum": 0,
+            "x-hint": "write `3.2MB`, `500KB`, `4MiB` or a number of bytes",
+        })
+    }
+}
+
 /// A duration as written: `30s`.
 #[derive(Debug, Deserialize)]
 #[serde(transparent)]
@@ -66,6 +90,34 @@ pub(crate) fn size(text: &str) -> Option<u64> {
         _ => return None,
     };
     number.checked_mul(factor)
+}
+
+/// Bytes of `3.2MB`, `500KB`, `4MiB` or a plain number. A fraction of a byte is cut off.
+pub(crate) fn bound(text: &str) -> Option<u64> {
+    const MICRO: u128 = 1_000_000;
+    let (whole, rest) = split(text)?;
+    let (micros, unit) = match rest.strip_prefix('.') {
+        None => (0, rest),
+        Some(rest) => {
+            let digits = rest.bytes().take_while(u8::is_ascii_digit).count();
+            let (fraction, unit) = rest.split_at_checked(digits)?;
+            let padded = format!("{fraction:0<6}");
+            let is_sound = (1..=6).contains(&digits) && !unit.is_empty();
+            (is_sound.then_some(padded)?.parse::<u128>().ok()?, unit)
+        }
+    };
+    let factor: u128 = match unit {
+        "" => 1,
+        "KB" => 1_000,
+        "MB" => 1_000_000,
+        "GB" => 1_000_000_000,
+        "KiB" => 1 << 10,
+        "MiB" => 1 << 20,
+        "GiB" => 1 << 30,
+        _ => return None,
+    };
+    let bytes = (u128::from(whole) * MICRO + micros) * factor / MICRO;
+    u64::try_from(bytes).ok()
 }
 
 /// The duration of `250ms`, `30s`, `5m` or `1h`; a number without a unit is none.
@@ -137,6 +189,30 @@ mod tests {
             ("１MiB", None),
         ] {
             assert_eq!(size(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn bounds() {
+        for (text, expected) in [
+            ("0", Some(0)),
+            ("1000", Some(1000)),
+            ("3.2MB", Some(3_200_000)),
+            ("500KB", Some(500_000)),
+            ("0.5MiB", Some(1 << 19)),
+            ("4MiB", Some(4 << 20)),
+            ("1.000001KB", Some(1000)),
+            ("1GB", Some(1_000_000_000)),
+            ("1.5", None),
+            ("1.MB", None),
+            (".5MB", None),
+            ("1.0000001MB", None),
+            ("1mb", None),
+            ("1 MB", None),
+            ("18446744073709551615GB", None),
+            ("", None),
+        ] {
+            assert_eq!(bound(text), expected, "{text}");
         }
     }
 

@@ -19,6 +19,7 @@ use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
 use crate::limits::Account;
 use crate::memory::PartKey;
 use crate::otlp::{Encoding, PartialSuccess, Signal};
+use crate::profiles::{AnswerMeaning, Answers};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
@@ -205,9 +206,10 @@ async fn send(
     match deliver(&errand, lease, &mut body).await {
         Ok(mut delivered) => {
             let upstream_status = Some(delivered.said.status().as_u16());
-            let fate = match success::settle(manner, &mut delivered.said) {
+            let answers = &snapshot.profile.answers;
+            let fate = match success::settle(manner, &mut delivered.said, answers) {
                 Some(said) => PartResult::Taken(said),
-                None => judge(&delivered.said),
+                None => judge(&delivered.said, answers),
             };
             PartOutcome {
                 fate,
@@ -228,31 +230,36 @@ async fn send(
 }
 
 /// What an answer that is no success means for the part.
-fn judge(said: &Said) -> PartResult {
+fn judge(said: &Said, answers: &Answers) -> PartResult {
+    let meaning = said.meaning(answers);
     match said {
         Said::Http(answer) => {
             if answer.headers.contains_key(header::CONTENT_ENCODING) {
                 return unusable();
             }
-            match answer.status.as_u16() {
-                status if is_of_the_way(status) => unusable(),
-                429 => PartResult::Again(Refusal::wait(
+            match (meaning, answer.status.as_u16()) {
+                (AnswerMeaning::Again, 429) => PartResult::Again(Refusal::wait(
                     Reason::UpstreamThrottled,
                     retry_after(&answer.headers),
                 )),
-                502 | 503 => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
-                504 => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
-                400..=599 => PartResult::Refused(None),
+                (AnswerMeaning::Again, 504) => {
+                    PartResult::Again(Refusal::new(Reason::UpstreamTimeout))
+                }
+                (AnswerMeaning::Again, _) => {
+                    PartResult::Again(Refusal::new(Reason::UpstreamUnavailable))
+                }
+                (AnswerMeaning::TooLarge, _) => PartResult::Refused(None),
+                (_, status) if is_of_the_way(status) => unusable(),
+                (_, 400..=599) => PartResult::Refused(None),
                 _ => unusable(),
             }
         }
         Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
             // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
-            (200, Some(8)) if !has_details(answer) => PartResult::Refused(None),
-            (200, Some(8)) | (429, _) => {
-                PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5))
-            }
-            (200, Some(1 | 4 | 10 | 11 | 14 | 15)) => {
+            (200, Some(8)) if has_details(answer) => throttled(),
+            (429, _) => throttled(),
+            (200, Some(8)) if meaning == AnswerMeaning::Again => throttled(),
+            (200, Some(_)) if meaning == AnswerMeaning::Again => {
                 PartResult::Again(Refusal::new(Reason::UpstreamUnavailable))
             }
             // There are no more (gRPC, "Status codes and their use").
@@ -263,6 +270,10 @@ fn judge(said: &Said) -> PartResult {
             _ => unusable(),
         },
     }
+}
+
+fn throttled() -> PartResult {
+    PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5))
 }
 
 fn unusable() -> PartResult {
@@ -288,7 +299,7 @@ mod tests {
 
     /// `final`, or why the part comes again.
     fn word(said: &Said) -> &'static str {
-        match judge(said) {
+        match judge(said, &Answers::default()) {
             PartResult::Refused(None) => "final",
             PartResult::Again(refusal) => refusal.reason.code(),
             _ => "taken",

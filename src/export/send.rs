@@ -19,6 +19,7 @@ use crate::forward::{
 use crate::limits::{Account, Reservation};
 use crate::media_type::{self, MediaType};
 use crate::memory::coalesce::Unanswered;
+use crate::profiles::{AnswerMeaning, Answers};
 use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
@@ -72,16 +73,27 @@ impl Said {
         }
     }
 
+    /// What it means, by its code where there is one.
+    pub(crate) fn meaning(&self, answers: &Answers) -> AnswerMeaning {
+        match self {
+            Said::Grpc(answer) if answer.status == StatusCode::OK => {
+                grpc_code(answer).map_or(AnswerMeaning::Other, |code| answers.of_code(code))
+            }
+            said => answers.of_status(said.status().as_u16()),
+        }
+    }
+
     /// A page: something else answered in the backend's place, as a captive portal, a login or a proxy's own site does.
     /// Where a status means the same from every sender (our credential, the export's size, come again), it counts.
-    fn is_page(&self) -> bool {
+    fn is_page(&self, answers: &Answers) -> bool {
         let headers = match self {
             Said::Http(answer) => &answer.headers,
             Said::Grpc(answer) => &answer.headers,
         };
         let mut types = headers.get_all(header::CONTENT_TYPE).iter();
         let is_html = types.any(|value| MediaType::glimpse(value.as_bytes()).is(media_type::HTML));
-        is_html && !matches!(self.status().as_u16(), 401 | 403 | 413 | 429 | 502..=504)
+        let meaning = answers.of_status(self.status().as_u16());
+        is_html && matches!(meaning, AnswerMeaning::Success | AnswerMeaning::Other)
     }
 
     fn without_credentials(&mut self, errand: &UpstreamRequest<'_>) {
@@ -98,13 +110,32 @@ impl Said {
 
     /// Whether it is our own credential that the backend refuses. Legacy clients were told so by 400, in words
     /// (`is_report`: what was sent is such a client's).
-    fn refuses_us(&self, is_report: bool) -> bool {
-        let forbidden = matches!(self.status().as_u16(), 401 | 403);
+    fn refuses_us(&self, is_report: bool, answers: &Answers) -> bool {
+        let refused = |meaning| meaning == AnswerMeaning::CredentialRefused;
+        let forbidden = refused(answers.of_status(self.status().as_u16()));
         match self {
             Said::Http(answer) => {
                 forbidden || (is_report && answer.status == 400 && speaks_of_tokens(&answer.body))
             }
-            Said::Grpc(answer) => forbidden || matches!(grpc_code(answer), Some(16 | 7)),
+            Said::Grpc(answer) => {
+                let code = grpc_code(answer);
+                forbidden || code.is_some_and(|code| refused(answers.of_code(code)))
+            }
+        }
+    }
+
+    /// Of an answer that the profile takes for something else than an exporter would: what the exporter is told instead.
+    fn unlike_the_specification(&self, answers: &Answers) -> Option<Reason> {
+        let Said::Http(answer) = self else {
+            return None;
+        };
+        let status = answer.status;
+        match answers.of_status(status.as_u16()) {
+            AnswerMeaning::Again if !matches!(status.as_u16(), 429 | 502..=504) => {
+                Some(Reason::UpstreamUnavailable)
+            }
+            AnswerMeaning::Other if status.is_success() => Some(Reason::UpstreamAnswerUnusable),
+            _ => None,
         }
     }
 }
@@ -144,6 +175,7 @@ pub(crate) async fn deliver<S: Supply>(
     let mut held = errand.account.open();
     let mut tried_again = false;
     let mut upstream_status = None;
+    let answers = &errand.snapshot.profile.answers;
     let late = || Refusal::new(Reason::DeadlineExceeded);
     loop {
         // A timeout that is over already would let the first step be taken, and with it a small export.
@@ -167,14 +199,18 @@ pub(crate) async fn deliver<S: Supply>(
         };
         let mut said = said.map_err(|refusal| failed(refusal, upstream_status))?;
         upstream_status = Some(said.status().as_u16());
-        if said.is_page() {
+        if said.is_page(answers) {
             let upstream = errand.route.upstream().name();
             errand
                 .shared
                 .page_answered(upstream, errand.route.project().unwrap_or("none"));
             return Err(failed(Refusal::new(Reason::UpstreamPage), upstream_status));
         }
-        if !said.refuses_us(errand.is_sealed) {
+        if !said.refuses_us(errand.is_sealed, answers) {
+            let odd = said.unlike_the_specification(answers);
+            if let Some(reason) = odd.filter(|_| !errand.is_sealed) {
+                return Err(failed(Refusal::new(reason), upstream_status));
+            }
             said.without_credentials(errand);
             return Ok(Delivered { said, held });
         }

@@ -107,7 +107,7 @@ async fn send(
         deadline,
     };
     // How many were sent, is not known in this lane.
-    let rejected = success::settle(manner, &mut delivered.said)
+    let rejected = success::settle(manner, &mut delivered.said, &snapshot.profile.answers)
         .flatten()
         .map_or(0, |said| said.rejected);
     let items = (rejected > 0).then_some(Items {

@@ -1,6 +1,6 @@
 //! When a backend has taken an export, and how its answer is written for the caller.
 //!
-//! What it does: takes any 2xx for a success (over gRPC: with status 0), reads how many items it rejects where that can
+//! What it does: takes for a success what the backend's profile does, by default any 2xx (over gRPC: with status 0), reads how many items it rejects where that can
 //! be read, and writes the answer anew where an exporter might not take it for a success. What it refuses to know:
 //! answers that are none; pages, which `deliver.rs` has kept back. Invariants: what the backend has taken is never sent
 //! again for the form of its answer; what leaves here is 200 with an answer in the caller's own encoding.
@@ -14,11 +14,19 @@ use super::send::Said;
 use crate::forward::{Answer, GrpcAnswer, grpc_code};
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, PartialSuccess};
+use crate::profiles::{AnswerMeaning, Answers};
 
 /// What a success says; `None`: it is no success. The answer is made one that an exporter reads.
-pub(crate) fn settle(manner: WireFormat, said: &mut Said) -> Option<Option<PartialSuccess>> {
+pub(crate) fn settle(
+    manner: WireFormat,
+    said: &mut Said,
+    answers: &Answers,
+) -> Option<Option<PartialSuccess>> {
     match said {
-        Said::Http(answer) => answer.status.is_success().then(|| http(manner, answer)),
+        Said::Http(answer) => {
+            let meaning = answers.of_status(answer.status.as_u16());
+            (meaning == AnswerMeaning::Success).then(|| http(manner, answer))
+        }
         Said::Grpc(answer) => {
             let is_success = answer.status.is_success() && grpc_code(answer) == Some(0);
             is_success.then(|| grpc(manner, answer))
@@ -189,7 +197,12 @@ mod tests {
                     headers: headers(&given),
                     body: Bytes::copy_from_slice(body.as_bytes()),
                 });
-                let found = settle(manner(Protocol::Http, asked), &mut said).unwrap();
+                let found = settle(
+                    manner(Protocol::Http, asked),
+                    &mut said,
+                    &Answers::default(),
+                )
+                .unwrap();
                 assert_eq!(found.map_or(0, |said| said.rejected), rejected, "{what}");
                 let Said::Http(answer) = said else { panic!() };
                 assert_eq!(
@@ -214,7 +227,11 @@ mod tests {
                 body: Bytes::from_static(b"{}"),
             });
             assert_eq!(
-                settle(manner(Protocol::Http, Encoding::Json), &mut said),
+                settle(
+                    manner(Protocol::Http, Encoding::Json),
+                    &mut said,
+                    &Answers::default()
+                ),
                 None,
                 "{status}"
             );
@@ -322,7 +339,11 @@ mod tests {
                     body,
                     trailers,
                 });
-                let found = settle(manner(Protocol::Grpc, Encoding::Protobuf), &mut said);
+                let found = settle(
+                    manner(Protocol::Grpc, Encoding::Protobuf),
+                    &mut said,
+                    &Answers::default(),
+                );
                 assert_eq!(
                     found.map(|said| said.map_or(0, |said| said.rejected)),
                     *expected,

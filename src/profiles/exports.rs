@@ -1,16 +1,19 @@
 //! What a backend takes of one signal's exports, and what goes with them.
 //!
 //! What it does: reads `ingest.base`, `headers`, `accepts` and `signals` of a profile, and fills the templates in for one project and
-//! token. What it refuses to know: how an export is sent. Invariants: exports of every signal carry a credential in a header; what
+//! token. What it refuses to know: how an export is sent. Invariants: exports of every signal carry a credential in a header, unless the
+//! profile says that the backend wants none; what
 //! is filled in is made when a credential is read, never for a call.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use http::{HeaderName, HeaderValue};
 
+use super::bounds::Bounds;
 use super::fault::{PlacedFault, ProfileFault};
-use super::raw::{
-    IngestFile, RawAcceptedCompression, RawAccepts, RawEncoding, RawOneSignal, RawProtocol,
+use super::raw_ingest::{
+    IngestFile, RawAcceptedCompression, RawAccepts, RawEncoding, RawExport, RawOneSignal,
+    RawProtocol,
 };
 use super::template::{self, ExportValues, Template};
 use crate::document::{Entries, Spanned};
@@ -23,6 +26,8 @@ pub(crate) struct ExportForm {
     headers: Vec<(HeaderName, Template)>,
     base: Option<Template>,
     path: Option<Template>,
+    http_bounds: Bounds,
+    grpc_bounds: Bounds,
 }
 
 /// The forms of OTLP that a backend takes.
@@ -103,6 +108,34 @@ impl ExportForm {
         self.headers.iter().map(filled).collect()
     }
 
+    /// How much of the signal the backend takes at once.
+    pub(crate) fn bounds(&self, grpc: bool) -> Bounds {
+        if grpc {
+            self.grpc_bounds
+        } else {
+            self.http_bounds
+        }
+    }
+
+    /// Puts values in the place of parameters.
+    pub(super) fn fill<'v>(&mut self, value: &dyn Fn(&str) -> Option<&'v str>) {
+        let headers = self.headers.iter_mut().map(|(_, template)| template);
+        let paths = self.base.iter_mut().chain(&mut self.path);
+        headers
+            .chain(paths)
+            .for_each(|template| template.fill(value));
+    }
+
+    pub(super) fn path_holds(&self, parameter: &str) -> bool {
+        let mut paths = self.base.iter().chain(&self.path);
+        paths.any(|template| template.holds_parameter(parameter))
+    }
+
+    pub(super) fn header_holds(&self, parameter: &str) -> bool {
+        let mut headers = self.headers.iter();
+        headers.any(|(_, template)| template.holds_parameter(parameter))
+    }
+
     /// What the backend is asked over HTTP instead of the client's path: what stands before it, and a path of its own.
     pub(crate) fn target(&self, values: &ExportValues<'_>) -> (String, Option<String>) {
         let filled = |template: &Template| template.path(values);
@@ -115,47 +148,70 @@ impl ExportForm {
 pub(super) fn read(
     raw: &mut IngestFile,
     token: Option<&HeaderName>,
+    parameters: &BTreeSet<String>,
     at: &Spanned<()>,
     found: &mut Vec<PlacedFault>,
 ) -> [ExportForm; 3] {
-    let base = raw.base.take().and_then(|base| path(&base, found));
+    let base = raw
+        .base
+        .take()
+        .and_then(|base| path(&base, parameters, found));
     let before = found.len();
-    let common = headers(&raw.headers, found);
+    let common = headers(&raw.headers, parameters, found);
     let is_common_read = found.len() == before;
     let accepts = std::mem::take(&mut raw.accepts);
     let signals = std::mem::take(&mut raw.signals);
+    let no_credential = raw.credential.as_ref();
+    let rows = (&raw.http, &raw.grpc);
     let mut form = |signal: Signal, own: Option<RawOneSignal>| {
-        let own = own.unwrap_or(RawOneSignal {
-            path: None,
-            headers: Entries::default(),
-            accepts: None,
-        });
+        let own = own.unwrap_or_default();
         let mut all: BTreeMap<&str, (HeaderName, Template)> = BTreeMap::new();
         let before = found.len();
-        let special = headers(&own.headers, found);
+        let special = headers(&own.headers, parameters, found);
         let is_read = is_common_read && found.len() == before;
         for (name, template) in common.iter().chain(&special) {
             all.insert(name.as_str(), (name.clone(), template.clone()));
         }
-        if common.is_empty() && special.is_empty() && is_read {
-            match (token, Template::parse("{token}")) {
-                (Some(name), Ok(template)) => {
-                    all.insert(name.as_str(), (name.clone(), template));
-                }
-                _ => found.push(ProfileFault::NoHeader.at(at)),
+        let holds_token = all.values().any(|(_, template)| template.holds_token());
+        match no_credential {
+            Some(at) if holds_token => {
+                found.push(ProfileFault::TokenUnwanted(signal.name()).at(at));
             }
-        } else if is_read && !all.values().any(|(_, template)| template.holds_token()) {
-            found.push(ProfileFault::NoToken(signal.name()).at(at));
+            Some(_) => {}
+            None if common.is_empty() && special.is_empty() && is_read => {
+                match (token, Template::parse("{token}", parameters)) {
+                    (Some(name), Ok(template)) => {
+                        all.insert(name.as_str(), (name.clone(), template));
+                    }
+                    _ => found.push(ProfileFault::NoHeader.at(at)),
+                }
+            }
+            None if is_read && !holds_token => {
+                found.push(ProfileFault::NoToken(signal.name()).at(at));
+            }
+            None => {}
         }
+        let bounds = Bounds::of_signal(&own, found);
         let accepts = Accepts::read(own.accepts.unwrap_or_else(|| accepts.clone()));
         if !accepts.is_usable() {
             found.push(ProfileFault::NoForm(signal.name()).at(at));
         }
+        let mut of_rows = |rows: &[RawExport]| {
+            let mut bounds = bounds;
+            for row in rows {
+                if Signal::from(row.signal) == signal {
+                    bounds = bounds.and_row(row, found);
+                }
+            }
+            bounds
+        };
         ExportForm {
             accepts,
             headers: all.into_values().collect(),
             base: base.clone(),
-            path: own.path.and_then(|given| path(&given, found)),
+            http_bounds: of_rows(rows.0),
+            grpc_bounds: of_rows(rows.1),
+            path: own.path.and_then(|given| path(&given, parameters, found)),
         }
     };
     [
@@ -167,12 +223,13 @@ pub(super) fn read(
 
 fn headers(
     raw: &Entries<Spanned<String>>,
+    parameters: &BTreeSet<String>,
     found: &mut Vec<PlacedFault>,
 ) -> Vec<(HeaderName, Template)> {
     let mut read = Vec::with_capacity(raw.0.len());
     for (name, value) in &raw.0 {
         let name = template::header_name(&name.value).map_err(|fault| fault.at(name));
-        let value = Template::parse(&value.value).map_err(|fault| fault.at(value));
+        let value = Template::parse(&value.value, parameters).map_err(|fault| fault.at(value));
         match (name, value) {
             (Ok(name), Ok(value)) => read.push((name, value)),
             (name, value) => found.extend(name.err().into_iter().chain(value.err())),
@@ -181,8 +238,12 @@ fn headers(
     read
 }
 
-fn path(at: &Spanned<String>, found: &mut Vec<PlacedFault>) -> Option<Template> {
-    match Template::parse(&at.value) {
+fn path(
+    at: &Spanned<String>,
+    parameters: &BTreeSet<String>,
+    found: &mut Vec<PlacedFault>,
+) -> Option<Template> {
+    match Template::parse(&at.value, parameters) {
         Ok(template) if template.is_path() => Some(template),
         Ok(_) => {
             found.push(ProfileFault::TemplatePath.at(at));

@@ -7,6 +7,7 @@ use std::path::Path;
 
 use http::Method;
 
+use crate::document::quantity::BOUND_FORM;
 use crate::document::{Diagnostic, Spanned};
 
 /// Why a text is no profile.
@@ -35,6 +36,22 @@ pub(super) enum ProfileFault {
     NoToken(&'static str),
     #[error("there is no header for our credential")]
     NoHeader,
+    #[error("the backend wants no credential, but a header of {0} holds one")]
+    TokenUnwanted(&'static str),
+    #[error("reports carry a credential, and the backend wants none")]
+    ReportsUnwanted,
+    #[error("`{0}` is no name of a parameter")]
+    ParameterName(String),
+    #[error("parameter `{0}` stands in no address, path or header")]
+    ParameterUnused(String),
+    #[error("the parameter cannot be this: {0}")]
+    ParameterValue(&'static str),
+    #[error("a bound is more than nothing")]
+    Bound,
+    #[error("{0} is no status of an answer to an export")]
+    Status(u16),
+    #[error("this answer has two meanings")]
+    AnswerTwice,
     #[error("there is a query API, but no header for our key to it")]
     NoKey,
     #[error("`{0}` cannot be without a query API")]
@@ -123,21 +140,35 @@ impl ProfileFault {
         match self {
             ProfileFault::Name(_) => "write 1 to 63 letters, digits, `-`, `_` or `.`",
             ProfileFault::TokenScheme => "remove `scheme`",
-            ProfileFault::Address(_) => "write it like `https://ingest.example`",
+            ProfileFault::Address(_) => {
+                "write it like `https://ingest.example`; what stands in braces is one of `parameters`"
+            }
             ProfileFault::Pointer(_) => "write it like `/alert/id` (RFC 6901)",
             ProfileFault::Prefix(_) => "write it like `/api/v1`, without placeholders",
             ProfileFault::HeaderName(_) => "write it like `x-api-key`",
             ProfileFault::Template => {
-                "write text with `{token}`, `{project}`, `{app}`, `{signal}` or `{b64:user:{token}}`"
+                "write text with `{token}`, `{project}`, `{app}`, `{signal}`, `{b64:user:{token}}` or one of `parameters`"
             }
             ProfileFault::TemplatePath => {
-                "write it like `/v1/{signal}`; it may hold `{project}` and `{app}`, and the credential goes into a header"
+                "write it like `/v1/{signal}`; it may hold `{project}`, `{app}` and `parameters`, and the credential goes into a header"
             }
             ProfileFault::OwnHeader(_) => "leave it out",
             ProfileFault::NoToken(_) => "put `{token}` into one of their headers",
             ProfileFault::NoHeader => {
                 "add `ingest.headers`, such as `{ authorization: \"Bearer {token}\" }`, or `credentials.access_token`"
             }
+            ProfileFault::TokenUnwanted(_) => "take `{token}` out, or `credential: none`",
+            ProfileFault::ReportsUnwanted => "take `legacy` out, or `credential: none`",
+            ProfileFault::ParameterName(_) => {
+                "write 1 to 32 small letters, digits and `_`; `token`, `project`, `app` and `signal` are taken"
+            }
+            ProfileFault::ParameterUnused(_) => "put its name in braces somewhere, or remove it",
+            ProfileFault::ParameterValue(_) => {
+                "in an address: letters, digits, `-`, `_` and `.`; in a path no slash"
+            }
+            ProfileFault::Bound => BOUND_FORM,
+            ProfileFault::Status(_) => "write one of 200 to 299 and 400 to 599",
+            ProfileFault::AnswerTwice => "leave it in one list",
             ProfileFault::NoKey => "add `credentials.api_key`, or write `query: off`",
             ProfileFault::NeedsQuery(_) => "leave the rows out",
             ProfileFault::NoForm(_) => {

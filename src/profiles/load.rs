@@ -10,14 +10,16 @@ use std::sync::Arc;
 
 use http::{HeaderName, Method};
 
+use super::answers::Answers;
 use super::fault::{PlacedFault, ProfileFault};
 use super::matching::{self, RowBucket};
-use super::raw::{IngestFile, ProfileFile, RawAlertLayout, RawLegacy, RawOperation, RawScope};
+use super::raw::{ProfileFile, RawAlertLayout, RawLegacy, RawOperation, RawScope};
+use super::raw_ingest::IngestFile;
 use super::{
     AlertLayout, Credential, IngestPath, LegacyReport, Operation, OperationId, PermissionId,
     Profile, RateRule, ResponseRule, Scope, Segment,
 };
-use super::{exports, tree};
+use super::{exports, parameters, tree};
 use crate::document::{self, Diagnostic, Spanned};
 use crate::lightstep::Format;
 use crate::limits::Rate;
@@ -59,11 +61,14 @@ fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
     profile.access_token_header = credentials
         .access_token
         .and_then(|token| kept(found, header(&token.header)));
-    profile.addresses.ingest = kept(found, address(raw.addresses.ingest)).unwrap_or_default();
-    let query_address = raw.addresses.query;
-    profile.addresses.query = query_address
-        .and_then(|query| kept(found, address(query)))
-        .unwrap_or_default();
+    let names = parameters::names(&raw.parameters);
+    let mut address = |given: Option<Spanned<String>>| {
+        let read = given.map(|given| parameters::address(given, &names));
+        read.and_then(|read| kept(found, read)).unwrap_or_default()
+    };
+    profile.addresses.ingest = address(Some(raw.addresses.ingest));
+    profile.addresses.grpc = address(raw.addresses.grpc);
+    profile.addresses.query = address(raw.addresses.query);
     let (operations, places) = operations(raw.operations, found);
     profile.operations = operations;
     profile.alerts = raw
@@ -93,11 +98,24 @@ fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
     }
     let mut raw_ingest = raw.ingest;
     let token = profile.access_token_header.clone();
-    profile.exports = exports::read(&mut raw_ingest, token.as_ref(), &at_name, found);
+    profile.exports = exports::read(&mut raw_ingest, token.as_ref(), &names, &at_name, found);
+    parameters::read(&mut profile, raw.parameters, found);
+    if let Some(at) = &raw_ingest.credential {
+        profile.wants_credential = false;
+        if !raw_ingest.legacy.is_empty() || !raw_ingest.legacy_grpc.is_empty() {
+            found.push(ProfileFault::ReportsUnwanted.at(at));
+        }
+    }
+    profile.answers = Answers::read(std::mem::take(&mut raw_ingest.answers), found);
     ingest(&mut profile, raw_ingest, found);
     number_permissions(&mut profile, &places, found);
     profile.buckets = buckets(&profile.operations, &places, found);
-    tree::furnish(&mut profile, raw.ui.on(), raw.tree, found);
+    tree::furnish(
+        &mut profile,
+        raw.ui.on(),
+        raw.tree.on().unwrap_or_default(),
+        found,
+    );
     profile
 }
 
@@ -109,14 +127,6 @@ fn kept<T>(found: &mut Vec<PlacedFault>, read: Result<T, PlacedFault>) -> Option
 fn is_name(text: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
-}
-
-fn address(url: Spanned<String>) -> Result<String, PlacedFault> {
-    if url.value.starts_with("https://") {
-        Ok(url.value)
-    } else {
-        Err(ProfileFault::Address(url.value.clone()).at(&url))
-    }
 }
 
 fn ingest(profile: &mut Profile, raw: IngestFile, found: &mut Vec<PlacedFault>) {

@@ -21,7 +21,7 @@ pub struct QueryMatch {
 }
 
 /// The rows of one method and number of segments.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct RowBucket {
     pub method: Method,
     pub segments: usize,

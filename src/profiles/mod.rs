@@ -7,20 +7,27 @@
 //! canonical percent-encoding.
 
 mod alerts;
+mod answers;
 mod around;
+mod bounds;
+mod exports;
 mod fault;
 mod load;
 mod matching;
-mod exports;
-mod tree;
+mod parameters;
 mod rates;
 mod raw;
+mod raw_ingest;
 mod template;
+mod tree;
 
 pub(crate) use alerts::AlertLayout;
 pub use alerts::AlertMessage;
+pub(crate) use answers::{AnswerMeaning, Answers};
 pub(crate) use around::Around;
+pub use bounds::Bounds;
 pub(crate) use exports::{Accepts, ExportForm};
+pub use parameters::{ParameterFault, ProfileParameter};
 pub(crate) use rates::RateRule;
 pub use raw::profile_schema;
 pub(crate) use template::ExportValues;
@@ -52,11 +59,16 @@ pub struct OperationId(pub u16);
 pub(crate) struct PermissionId(pub u16);
 
 /// Everything that is known of one kind of backend.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Profile {
     pub name: String,
-    /// Where it is, for hints.
+    /// Where it is.
     pub addresses: Addresses,
+    parameters: Vec<ProfileParameter>,
+    /// Whether exports carry a credential.
+    pub(crate) wants_credential: bool,
+    /// What answers to exports mean.
+    pub(crate) answers: Answers,
     /// Where clients put an access token, alone; `None`: nowhere but where tokens stand anyway.
     pub access_token_header: Option<HeaderName>,
     /// What the backend takes, and what goes with it, in the order of `Signal::ALL`.
@@ -94,6 +106,8 @@ pub struct Profile {
 #[derive(Clone, Debug, Default)]
 pub struct Addresses {
     pub ingest: String,
+    /// Where OTLP over gRPC goes; empty: as `ingest`.
+    pub grpc: String,
     pub query: String,
 }
 
@@ -330,6 +344,11 @@ impl Profile {
         }
     }
 
+    /// How much of a signal the backend takes at once, over gRPC or HTTP.
+    pub fn bounds(&self, signal: Signal, grpc: bool) -> Bounds {
+        self.exports(signal).bounds(grpc)
+    }
+
     /// How much the backend takes of an organization, by class.
     pub fn rates(&self) -> &[(Arc<str>, Rate)] {
         &self.rates
@@ -376,6 +395,9 @@ impl Profile {
         Profile {
             name: name.to_owned(),
             addresses: Addresses::default(),
+            parameters: Vec::new(),
+            wants_credential: true,
+            answers: Answers::default(),
             tenant_header: None,
             access_token_header: None,
             exports: Default::default(),

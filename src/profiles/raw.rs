@@ -11,9 +11,10 @@ use std::marker::PhantomData;
 use http::Method;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{Deserializer, MapAccess, Visitor};
+use serde::de::value::{MapAccessDeserializer, SeqAccessDeserializer};
+use serde::de::{Deserializer, MapAccess, SeqAccess, Visitor};
 
+use super::raw_ingest::IngestFile;
 use super::tree::{RawTree, RawUi};
 use super::{Credential, Host, RateRule, ResponseRule, Scope, TokenPlace};
 use crate::document::{self, Entries, Spanned};
@@ -32,7 +33,11 @@ pub fn profile_schema() -> serde_json::Value {
 pub(super) struct ProfileFile {
     /// What `upstreams.*.profile` says.
     pub name: Spanned<String>,
-    /// Where the backend is, for hints.
+    /// What differs from one customer of the backend to another, by name: `{site}` in an address, a path or a header stands for
+    /// what the configuration's `with` says.
+    #[serde(default)]
+    pub parameters: Entries<RawParameter>,
+    /// Where the backend is.
     pub addresses: RawAddresses,
     /// Where clients and the gateway put a credential.
     #[serde(default)]
@@ -50,18 +55,35 @@ pub(super) struct ProfileFile {
     /// Links into the backend's own pages, or `off`; default: off.
     #[serde(default)]
     pub ui: RawOptional<RawUi>,
-    /// What can be asked of a part of the tree.
+    /// What can be asked of a part of the tree, or `off`; default: nothing.
     #[serde(default)]
-    pub tree: Vec<RawTree>,
+    pub tree: RawOptional<Vec<RawTree>>,
 }
 
-/// The backend's usual addresses.
+/// What the configuration says in `with`.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Parameter")]
+pub(super) struct RawParameter {
+    /// For people: what it is, and where to find it.
+    pub about: Option<String>,
+    /// What it is where the configuration does not say; default: it must say.
+    pub default: Option<Spanned<String>>,
+    /// All that it may be; default: anything that can stand where it is used.
+    #[serde(default)]
+    pub values: Vec<Spanned<String>>,
+}
+
+/// The backend's usual addresses. One whose host ends in `.example` is a hint; others are asked where the configuration gives no
+/// `url`.
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Addresses")]
 pub(super) struct RawAddresses {
-    /// `https://…`: what takes telemetry.
+    /// `https://…`: what takes telemetry; it may hold parameters.
     pub ingest: Spanned<String>,
+    /// `https://…`: what takes OTLP over gRPC, if it is elsewhere.
+    pub grpc: Option<Spanned<String>>,
     /// `https://…`: the query API.
     pub query: Option<Spanned<String>>,
 }
@@ -102,96 +124,6 @@ pub(super) struct RawPlacement {
 
 #[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "IngestFile")]
-pub(super) struct IngestFile {
-    /// What stands before each path of OTLP over HTTP: `/insert/{project}`.
-    pub base: Option<Spanned<String>>,
-    /// Headers of every export, by name: templates with `{token}`, `{project}`, `{app}`, `{signal}` and `{b64:…}`.
-    #[serde(default)]
-    pub headers: Entries<Spanned<String>>,
-    /// What of OTLP the backend takes; default: all.
-    #[serde(default)]
-    pub accepts: RawAccepts,
-    /// What differs from one signal to another.
-    #[serde(default)]
-    pub signals: RawSignals,
-    /// OTLP over HTTP, all POST, as clients ask for it; `{minor}` at the end of a path stands for one or two digits.
-    #[serde(default)]
-    pub http: Vec<RawExport>,
-    /// OTLP over gRPC.
-    #[serde(default)]
-    pub grpc: Vec<RawExport>,
-    /// What is older than OpenTelemetry, all POST: one row for each form of a path.
-    #[serde(default)]
-    pub legacy: Vec<RawLegacy>,
-    #[serde(default)]
-    pub(crate) legacy_grpc: Vec<RawLegacy>,
-    /// Paths whose clients put their token into the URL; known, so that the refusal can say why.
-    #[serde(default)]
-    pub token_in_url: Vec<Spanned<String>>,
-}
-
-/// What of OTLP the backend takes; each list by default: all.
-#[derive(Clone, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Accepts")]
-pub(super) struct RawAccepts {
-    pub protocols: Option<Vec<RawProtocol>>,
-    pub encodings: Option<Vec<RawEncoding>>,
-    pub compressions: Option<Vec<RawAcceptedCompression>>,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Protocol")]
-pub(super) enum RawProtocol {
-    Http,
-    Grpc,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Encoding")]
-pub(super) enum RawEncoding {
-    Protobuf,
-    Json,
-}
-
-/// One that a list must hold: `identity` or `gzip`, which the gateway falls back on.
-#[derive(Clone, Copy, PartialEq, Eq, Deserialize, JsonSchema)]
-#[serde(rename_all = "snake_case")]
-#[schemars(rename = "Compression")]
-pub(super) enum RawAcceptedCompression {
-    Identity,
-    Gzip,
-    Deflate,
-    Zstd,
-}
-
-#[derive(Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Signals")]
-pub(super) struct RawSignals {
-    pub traces: Option<RawOneSignal>,
-    pub metrics: Option<RawOneSignal>,
-    pub logs: Option<RawOneSignal>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "OneSignal")]
-pub(super) struct RawOneSignal {
-    /// The path that the backend is asked over HTTP, after `base`, whatever the client asked.
-    pub path: Option<Spanned<String>>,
-    /// Headers besides `ingest.headers`, and instead of those of the same name.
-    #[serde(default)]
-    pub headers: Entries<Spanned<String>>,
-    /// Instead of `ingest.accepts`.
-    pub accepts: Option<RawAccepts>,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
 #[schemars(rename = "Legacy")]
 pub(super) struct RawLegacy {
     pub path: Spanned<String>,
@@ -222,15 +154,6 @@ pub(super) enum RawTokenPlace {
     Header,
     Password,
     FirehoseKey,
-}
-
-#[derive(Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-#[schemars(rename = "Export")]
-pub(super) struct RawExport {
-    /// Beginning with `/`.
-    pub path: Spanned<String>,
-    pub signal: RawSignal,
 }
 
 #[derive(Clone, Copy, Deserialize, JsonSchema)]
@@ -349,7 +272,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for RawOptional<T> {
             type Value = RawOptional<T>;
 
             fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-                formatter.write_str("`off` or a mapping")
+                formatter.write_str("`off`, a mapping or a list")
             }
 
             fn visit_bool<E: serde::de::Error>(self, on: bool) -> Result<Self::Value, E> {
@@ -368,6 +291,10 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for RawOptional<T> {
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
                 T::deserialize(MapAccessDeserializer::new(map)).map(RawOptional::On)
+            }
+
+            fn visit_seq<A: SeqAccess<'de>>(self, rows: A) -> Result<Self::Value, A::Error> {
+                T::deserialize(SeqAccessDeserializer::new(rows)).map(RawOptional::On)
             }
         }
         deserializer.deserialize_any(OptionalVisitor(PhantomData))

@@ -4,6 +4,8 @@
 //! tokens come from, and how a head is sent. Invariants: a path holds no token, and a value in it is percent-encoded; a header's
 //! name is none that the gateway writes or that frames a message; what holds a token is wiped, and its header never logged.
 
+use std::collections::BTreeSet;
+
 use base64::Engine as _;
 use http::{HeaderName, HeaderValue};
 use zeroize::Zeroizing;
@@ -56,6 +58,10 @@ enum Piece {
     Project,
     App,
     Signal,
+    /// A parameter that has no value yet.
+    Parameter(String),
+    /// A parameter's value.
+    Value(String),
     /// Standard base64 with padding (RFC 4648 section 4).
     Base64(Vec<Piece>),
 }
@@ -71,14 +77,14 @@ pub(crate) struct ExportValues<'a> {
 }
 
 impl Template {
-    /// Reads a template; what is between braces is a name, or `b64:` and a template.
-    pub(super) fn parse(text: &str) -> Result<Self, ProfileFault> {
+    /// Reads a template; what is between braces is a name, or `b64:` and a template. `parameters`: names besides the known.
+    pub(super) fn parse(text: &str, parameters: &BTreeSet<String>) -> Result<Self, ProfileFault> {
         let fault = || ProfileFault::Template;
         let printable = |byte: u8| (b' '..=b'~').contains(&byte);
         if !text.bytes().all(printable) || text.trim() != text {
             return Err(fault());
         }
-        let (pieces, rest) = pieces(text, 0).ok_or_else(fault)?;
+        let (pieces, rest) = pieces(text, 0, parameters).ok_or_else(fault)?;
         if rest.is_empty() {
             Ok(Template(pieces))
         } else {
@@ -87,7 +93,20 @@ impl Template {
     }
 
     pub(super) fn holds_token(&self) -> bool {
-        holds_token(&self.0)
+        holds(&self.0, &|piece| *piece == Piece::Token)
+    }
+
+    /// Whether this parameter stands in it, without a value.
+    pub(super) fn holds_parameter(&self, name: &str) -> bool {
+        holds(
+            &self.0,
+            &|piece| matches!(piece, Piece::Parameter(known) if known == name),
+        )
+    }
+
+    /// Puts values in the place of parameters.
+    pub(super) fn fill<'v>(&mut self, value: &dyn Fn(&str) -> Option<&'v str>) {
+        fill(&mut self.0, value);
     }
 
     /// As a header's value. `None`: a value has bytes that no header can carry.
@@ -117,6 +136,7 @@ impl Template {
         let pieces = self.0.iter().all(|piece| match piece {
             Piece::Text(text) => text.bytes().all(plain),
             Piece::Project | Piece::App | Piece::Signal => true,
+            Piece::Parameter(_) | Piece::Value(_) => true,
             Piece::Token | Piece::Base64(_) => false,
         });
         let words = ExportValues {
@@ -143,7 +163,11 @@ pub(super) fn header_name(text: &str) -> Result<HeaderName, ProfileFault> {
 }
 
 /// The pieces up to the end, or up to the brace that closes an inner template, and what follows.
-fn pieces(mut text: &str, depth: usize) -> Option<(Vec<Piece>, &str)> {
+fn pieces<'t>(
+    mut text: &'t str,
+    depth: usize,
+    parameters: &BTreeSet<String>,
+) -> Option<(Vec<Piece>, &'t str)> {
     let mut pieces = Vec::new();
     loop {
         let end = text.find(['{', '}']).unwrap_or(text.len());
@@ -159,7 +183,7 @@ fn pieces(mut text: &str, depth: usize) -> Option<(Vec<Piece>, &str)> {
             if depth >= DEEPEST {
                 return None;
             }
-            let (coded, after) = self::pieces(coded, depth + 1)?;
+            let (coded, after) = self::pieces(coded, depth + 1, parameters)?;
             pieces.push(Piece::Base64(coded));
             text = after.strip_prefix('}')?;
             continue;
@@ -170,18 +194,32 @@ fn pieces(mut text: &str, depth: usize) -> Option<(Vec<Piece>, &str)> {
             "project" => Piece::Project,
             "app" => Piece::App,
             "signal" => Piece::Signal,
+            name if parameters.contains(name) => Piece::Parameter(name.to_owned()),
             _ => return None,
         });
         text = after;
     }
 }
 
-fn holds_token(pieces: &[Piece]) -> bool {
+fn holds(pieces: &[Piece], is_it: &dyn Fn(&Piece) -> bool) -> bool {
     pieces.iter().any(|piece| match piece {
-        Piece::Token => true,
-        Piece::Base64(inner) => holds_token(inner),
-        Piece::Text(_) | Piece::Project | Piece::App | Piece::Signal => false,
+        Piece::Base64(inner) => holds(inner, is_it),
+        piece => is_it(piece),
     })
+}
+
+fn fill<'v>(pieces: &mut [Piece], value: &dyn Fn(&str) -> Option<&'v str>) {
+    for piece in pieces {
+        match piece {
+            Piece::Parameter(name) => {
+                if let Some(value) = value(name) {
+                    *piece = Piece::Value(value.to_owned());
+                }
+            }
+            Piece::Base64(inner) => fill(inner, value),
+            _ => {}
+        }
+    }
 }
 
 fn write(pieces: &[Piece], values: &ExportValues<'_>, encode: bool, into: &mut Vec<u8>) {
@@ -196,6 +234,8 @@ fn write(pieces: &[Piece], values: &ExportValues<'_>, encode: bool, into: &mut V
             Piece::Project => put(values.project, into),
             Piece::App => put(values.app, into),
             Piece::Signal => put(values.signal.name(), into),
+            // A parameter without a value is served nowhere; its name stands for it in a profile's own checks.
+            Piece::Parameter(value) | Piece::Value(value) => put(value, into),
             Piece::Base64(inner) => {
                 let mut plain = Zeroizing::new(Vec::with_capacity(256));
                 write(inner, values, false, &mut plain);
@@ -240,13 +280,13 @@ mod tests {
             (" {token}", None),
             ("{b64:{b64:{b64:{b64:{b64:a}}}}}", None),
         ] {
-            let read = Template::parse(text).ok();
+            let read = Template::parse(text, &BTreeSet::new()).ok();
             let written = read.and_then(|template| template.header(&VALUES));
             let written = written.as_ref().map(|value| value.to_str().unwrap());
             assert_eq!(written, expected, "{text:?}");
         }
         assert!(
-            Template::parse("Bearer {b64:{token}}")
+            Template::parse("Bearer {b64:{token}}", &BTreeSet::new())
                 .unwrap()
                 .header(&VALUES)
                 .unwrap()
@@ -272,7 +312,9 @@ mod tests {
             ("/a#b", None),
             ("/a/", None),
         ] {
-            let read = Template::parse(text).ok().filter(Template::is_path);
+            let read = Template::parse(text, &BTreeSet::new())
+                .ok()
+                .filter(Template::is_path);
             let written = read.map(|template| template.path(&VALUES));
             assert_eq!(written.as_deref(), expected, "{text:?}");
         }

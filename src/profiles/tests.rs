@@ -540,3 +540,5 @@ fn an_unknown_id_names_a_permission_that_nobody_holds() {
     assert_eq!(profile.permission(&nobody.permission), None);
     assert!(nobody.sensitive);
 }
+
+mod vendor;
