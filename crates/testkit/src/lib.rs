@@ -1,4 +1,4 @@
-//! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, a receiver of webhooks, development
+//! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, one of other vendors' backends, a receiver of webhooks, development
 //! certificates, sample callers and exports, and a whole world of them around a gateway, all on loopback; and the
 //! comparison of texts with committed files.
 //!
@@ -20,6 +20,7 @@ pub mod samples;
 pub mod server;
 pub mod thrift;
 pub mod urls;
+pub mod vendors;
 pub mod world;
 
 pub use answers::{Answer, Partial};
@@ -31,6 +32,7 @@ pub use formats::{Carrier, Format};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
+pub use vendors::{VendorEmulator, VendorFault};
 pub use world::{World, WorldPlan, webhook_secret};
 
 /// The top of the repository, where documents, examples and tests stand.
