@@ -13,6 +13,7 @@ mod explain;
 mod certificates;
 mod commands;
 mod egress;
+mod init;
 mod program;
 mod shape;
 mod svids;

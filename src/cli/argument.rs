@@ -3,7 +3,7 @@
 //! What it does: says how the value is written, or why it cannot be. What it refuses to know: the argument's name, which clap
 //! prints before it. Invariant: what is repeated of a value was cleaned, where it may come from elsewhere.
 
-use crate::config::OWN_NAME_FORM;
+use crate::config::{FOREIGN_NAME_FORM, OWN_NAME_FORM};
 
 /// Why a value is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -12,12 +12,16 @@ pub(crate) enum ArgumentFault {
     Form(&'static str),
     #[error("`{0}` is not an app's path: write it as `shop/checkout`")]
     App(String),
+    #[error("no built-in profile is called so; there are {0}")]
+    Backend(String),
     #[error("only loopback: every client that reaches it acts as you")]
     NotLoopback,
     #[error(
         "`{0}` is not a gateway: write it as `https://gateway.example` (`http` only on loopback)"
     )]
     Gateway(String),
+    #[error("a project's name has {}", FOREIGN_NAME_FORM)]
+    Project,
     #[error("{}", OWN_NAME_FORM)]
     Name,
     #[error("this is over already")]

@@ -18,7 +18,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ),
     (
         "For operators",
-        &["serve", "check", "explain", "schema", "certs"],
+        &["init", "serve", "check", "explain", "schema", "certs"],
     ),
     ("To try it out", &["demo", "emulator", "issuer"]),
 ];

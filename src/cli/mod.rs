@@ -10,6 +10,7 @@ mod check;
 mod developer;
 mod explain;
 mod help;
+mod init;
 mod plan;
 mod serve;
 mod token;
@@ -29,6 +30,7 @@ use developer::{
     AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments,
     QueryArguments, ResourceArguments, WhoamiArguments,
 };
+use init::InitArguments;
 
 /// What is typed. `More` are commands that a binary adds to those of the product.
 #[derive(Debug, Parser)]
@@ -85,6 +87,11 @@ impl Subcommand for NoMore {
 /// The commands of the product.
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Write a first configuration and policy; asks at a terminal for what arguments do not say.
+    #[command(
+        after_help = "Exit status: 0 written, 1 not written or with mistakes, 2 wrong or missing arguments."
+    )]
+    Init(InitArguments),
     /// Serve: accept exports and queries, decide, forward. SIGHUP reloads, SIGTERM drains and stops.
     Serve(ConfigArgument),
     /// Find every mistake in the configuration and the policy. Exit status 0 without errors, else 1.
@@ -200,6 +207,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
         Commands::More(more) => return Err(more),
     };
     Ok(match command {
+        Command::Init(arguments) => init::init(&arguments),
         Command::Serve(argument) => serve(&argument.config),
         Command::Check {
             config,

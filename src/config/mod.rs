@@ -35,7 +35,7 @@ mod webhooks;
 
 pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
 pub(crate) use client_tokens::parse_time;
-pub(crate) use report::{OWN_NAME_FORM, is_own_name};
+pub(crate) use report::{FOREIGN_NAME_FORM, OWN_NAME_FORM, is_foreign_name, is_own_name};
 pub(crate) use ways_out::{WayOut, ways_out};
 
 use std::path::{Path, PathBuf};

@@ -64,6 +64,15 @@ pub(crate) fn is_own_name(text: &str) -> bool {
     (1..=63).contains(&text.len()) && text.bytes().all(allowed)
 }
 
+/// What a name out of the backend looks like.
+pub(crate) const FOREIGN_NAME_FORM: &str = "1 to 255 bytes without spaces or `/`";
+
+/// Whether this can be a name out of the backend: any text that can be one path segment.
+pub(crate) fn is_foreign_name(text: &str) -> bool {
+    let parts = |letter: char| letter.is_control() || letter.is_whitespace() || letter == '/';
+    (1..=255).contains(&text.len()) && text != "." && text != ".." && !text.contains(parts)
+}
+
 pub(crate) struct ConfigFindings<'a> {
     file: &'a Path,
     folder: PathBuf,
@@ -177,21 +186,12 @@ impl<'a> ConfigFindings<'a> {
         None
     }
 
-    /// A name out of the backend: any text that can be one path segment. `None`: reported.
+    /// A name out of the backend. `None`: reported.
     pub(crate) fn foreign_name(&mut self, at: &Spanned<String>, subject: &str) -> Option<String> {
-        let text = &at.value;
-        let fits = (1..=255).contains(&text.len()) && text != "." && text != "..";
-        if fits
-            && !text.contains(|letter: char| {
-                letter.is_control() || letter.is_whitespace() || letter == '/'
-            })
-        {
-            return Some(text.clone());
+        if is_foreign_name(&at.value) {
+            return Some(at.value.clone());
         }
-        self.error(
-            at,
-            format!("`{subject}` must be 1 to 255 bytes without spaces or `/`"),
-        );
+        self.error(at, format!("`{subject}` must be {FOREIGN_NAME_FORM}"));
         None
     }
 }

@@ -47,6 +47,12 @@ const COMMANDS: &[(&str, How)] = &[
         Not(STAYS),
     ),
     ("lightkeeper check --config lightkeeper.yaml", Trial(0)),
+    ("lightkeeper init", Empty(2)),
+    (
+        "lightkeeper init --backend otlp --url https://otlp.acme.example --issuer https://idp.acme.example --app \
+         shop/checkout=checkout-prod --app shop/payments=payments-prod --subject 'system:serviceaccount:*'",
+        Empty(0),
+    ),
     (
         "lightkeeper check --skip-files --config deploy/examples/lightkeeper.yaml",
         Checkout(0),

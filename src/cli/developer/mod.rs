@@ -26,7 +26,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 
-use self::ask::parse_app;
+pub(super) use self::ask::parse_app;
 use self::connect::parse_listen;
 use self::failure::Failure;
 use self::query::{Moment, parse_moment, parse_period, parse_resource};

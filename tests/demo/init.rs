@@ -1,0 +1,166 @@
+//! A first configuration, from its questions to a check. What it refuses to know: what a profile says.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+
+use lightkeeper::profiles::Profile;
+
+use super::*;
+
+/// What `init` is told of a backend.
+fn arguments(profile: &Profile, folder: &Path) -> Vec<String> {
+    let mut arguments = vec!["init", "--backend", &profile.name];
+    arguments.extend(["--issuer", "https://idp.acme.example"]);
+    arguments.extend([
+        "--app",
+        "shop=shop-prod",
+        "--app",
+        "shop/checkout=checkout-prod",
+    ]);
+    arguments.extend(["--subject", "system:serviceaccount:checkout:*"]);
+    arguments.extend([
+        "--organization",
+        "acme",
+        "--url",
+        "https://telemetry.acme.example",
+    ]);
+    let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    arguments.extend(["--output".to_owned(), folder.display().to_string()]);
+    arguments
+}
+
+fn run_all(arguments: &[String]) -> program::Ended {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    run(&arguments)
+}
+
+/// Scenario: a newcomer writes a first configuration for each built-in profile. Guarantees: it is checked without its secrets at
+/// once, and with them as soon as they are in their files; those are for their owner alone; what is printed says which they are.
+#[test]
+fn a_first_configuration_is_accepted_for_each_profile() {
+    for profile in Profile::built_in() {
+        let (folder, name) = (Folder::new(), &profile.name);
+        let made = run_all(&arguments(&profile, folder.path()));
+        assert_eq!(
+            (made.status, made.err.as_str()),
+            (0, ""),
+            "{name}: {}",
+            made.out
+        );
+        let config = folder.at("lightkeeper.yaml");
+        let skipped = run(&["check", "--skip-files", "--config", &config]);
+        assert_eq!((skipped.status, skipped.err.as_str()), (0, ""), "{name}");
+        let secrets = std::fs::read_dir(folder.join("secrets")).unwrap();
+        let secrets: Vec<_> = secrets.map(|entry| entry.unwrap().path()).collect();
+        let empty = run(&["check", "--config", &config]);
+        assert_eq!(
+            empty.status,
+            i32::from(!secrets.is_empty()),
+            "{name}: {}",
+            empty.err
+        );
+        for secret in &secrets {
+            let mode = secret.metadata().unwrap().permissions().mode();
+            assert_eq!(mode & 0o077, 0, "{name}");
+            assert!(
+                made.out.contains(&secret.display().to_string()),
+                "{name}: {}",
+                made.out
+            );
+            std::fs::write(secret, "a-secret-9c1d").unwrap();
+        }
+        let filled = run(&["check", "--config", &config]);
+        assert_eq!((filled.status, filled.err.as_str()), (0, ""), "{name}");
+        assert!(made.out.contains(&format!("docs/backends/{name}.md")) || secrets.is_empty());
+        assert!(
+            repository()
+                .join(format!("docs/backends/{name}.md"))
+                .is_file(),
+            "{name}"
+        );
+    }
+}
+
+/// Scenario: `init` in a folder that has files already. Guarantees: nothing is overwritten unless it is forced, and a secret
+/// never.
+#[test]
+fn what_is_there_stays() {
+    let folder = Folder::new();
+    let arguments = arguments(&Profile::standard(), folder.path());
+    std::fs::write(folder.join("policy.yaml"), "mine").unwrap();
+    let refused = run_all(&arguments);
+    assert_eq!(refused.status, 1);
+    assert!(
+        refused.err.contains("policy.yaml` is there already"),
+        "{}",
+        refused.err
+    );
+    assert!(!folder.join("lightkeeper.yaml").exists() && !folder.join("secrets").exists());
+    std::fs::create_dir(folder.join("secrets")).unwrap();
+    std::fs::write(folder.join("secrets/checkout-prod"), "kept-2b77").unwrap();
+    let forced = run_all(&[arguments, vec!["--force".to_owned()]].concat());
+    assert_eq!(forced.status, 0, "{}", forced.err);
+    let kept = std::fs::read_to_string(folder.join("secrets/checkout-prod")).unwrap();
+    assert_eq!(kept, "kept-2b77");
+    assert!(
+        std::fs::read_to_string(folder.join("policy.yaml"))
+            .unwrap()
+            .contains("checkout-prod")
+    );
+}
+
+/// Scenario: a script says too little, or what cannot be. Guarantees: it is told what is missing, in the arguments' words, with
+/// exit status 2, and nothing is written; a policy without a binding is one, too.
+#[test]
+fn a_script_is_told_what_is_missing() {
+    let folder = Folder::new();
+    let output = folder.path().display().to_string();
+    let told = |given: &[&str]| run(&[&["init", "--output", &output], given].concat());
+    let least = [
+        "--issuer",
+        "https://idp.acme.example",
+        "--app",
+        "shop=shop-prod",
+    ];
+    for (given, expected) in [
+        (&[][..], "--backend NAME, --issuer URL, --app PATH=PROJECT"),
+        (
+            &["--backend", "otlp"],
+            "--url URL, --issuer URL, --app PATH=PROJECT",
+        ),
+        (
+            &["--backend", "nothing"],
+            "no built-in profile is called so; there are ",
+        ),
+        (
+            &["--app", "/=shop-prod"],
+            "write it as `shop/checkout=checkout-prod`",
+        ),
+        (&["--app", "Shop=shop-prod"], "is not an app's path"),
+        (
+            &["--app", "shop=shop prod"],
+            "1 to 255 bytes without spaces",
+        ),
+        (&["--with", "region"], "write it as `region=eu1`"),
+    ] {
+        let ended = told(given);
+        assert_eq!(ended.status, 2, "{given:?}: {}", ended.err);
+        assert!(ended.err.contains(expected), "{given:?}: {}", ended.err);
+    }
+    assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+    let otlp = ["--backend", "otlp", "--url", "https://otlp.acme.example"];
+    let made = told(&[&otlp[..], &least].concat());
+    assert_eq!(made.status, 0, "{}", made.err);
+    assert!(made.err.contains("warning: no binding"), "{}", made.err);
+    assert!(made.out.contains("who may export"), "{}", made.out);
+    let wrong = [
+        "--backend",
+        "otlp",
+        "--url",
+        "ftp://otlp.acme.example",
+        "--force",
+    ];
+    let made = told(&[&wrong[..], &least].concat());
+    assert_eq!(made.status, 1);
+    assert!(made.err.contains("lightkeeper.yaml:"), "{}", made.err);
+}
