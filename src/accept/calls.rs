@@ -4,7 +4,6 @@
 //! be: a place is taken before anything is asked. Invariants: a place is given back whatever way a call ends, and not
 //! before, so that a stream that was reset counts until its call has ended; an address never takes another's places.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -22,7 +21,7 @@ pub struct Calls {
 #[derive(Default)]
 struct Counts {
     total: u32,
-    by_address: HashMap<IpAddr, u32>,
+    by_address: ahash::HashMap<IpAddr, u32>,
 }
 
 /// One counted call; dropping it gives the place back.

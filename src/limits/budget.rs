@@ -11,7 +11,6 @@
 //! those who wait: the more callers hold, the smaller is each share, and a caller who is alone is not held back by
 //! shares of others who are not there.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::net::IpAddr;
 use std::sync::atomic::AtomicU64;
@@ -75,7 +74,7 @@ pub struct Budget {
 /// The owners that hold something, and some that did.
 #[derive(Debug, Default)]
 struct Shard {
-    owners: HashMap<u64, Weak<Holding>>,
+    owners: ahash::HashMap<u64, Weak<Holding>>,
     sweep_at: usize,
 }
 

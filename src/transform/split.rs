@@ -5,7 +5,6 @@
 //! one part or among the rejected; no part exists without the permit of every app in it.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use bytes::Bytes;
 
@@ -55,7 +54,7 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
         parts: Vec::new(),
         rejected: Rejected::default(),
     };
-    let mut places: HashMap<NodeId, usize> = HashMap::new();
+    let mut places: ahash::HashMap<NodeId, usize> = ahash::HashMap::default();
     if export.groups().is_empty() {
         // Nothing to tell its app by: the app that is named, or the only one.
         match policy
