@@ -3,6 +3,7 @@
 //! What it does: names the connection, its client and the request's place. What it refuses to know: heads, identities.
 //! Invariant: a place is one request's, never its connection's.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::calls::CallPlace;
@@ -51,6 +52,16 @@ impl Arrival {
             self.connection.account(budget).clone()
         } else {
             budget.unproven(self.client.ip)
+        }
+    }
+
+    /// What its record's place and memory are taken of, as `of` has it for an address: asked once for each connection, since
+    /// calls come one after the other.
+    pub(crate) fn record_accounts(&self, of: impl FnOnce(IpAddr) -> [Account; 2]) -> [Account; 2] {
+        if self.client.ip == self.connection.peer.ip() {
+            self.connection.record_accounts(of).clone()
+        } else {
+            of(self.client.ip)
         }
     }
 

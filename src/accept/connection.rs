@@ -4,7 +4,7 @@
 //! What it refuses to know: requests' contents, identities.
 //! Invariant: it outlives neither its connection nor the requests on it.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::task::Waker;
@@ -34,6 +34,8 @@ pub struct Connection {
     continue_wanted: AtomicBool,
     waker: Mutex<Option<Waker>>,
     account: OnceLock<Account>,
+    /// Of its calls' records.
+    record_accounts: OnceLock<[Account; 2]>,
     /// Calls under way.
     calls: AtomicU32,
     /// It is to take no further call.
@@ -59,6 +61,7 @@ impl Connection {
             continue_wanted: AtomicBool::new(false),
             waker: Mutex::new(None),
             account: OnceLock::new(),
+            record_accounts: OnceLock::new(),
             calls: AtomicU32::new(0),
             spoilt: Notify::new(),
         }
@@ -96,6 +99,11 @@ impl Connection {
     /// The account of its calls until their identity is proven.
     pub(super) fn account(&self, budget: &Arc<Budget>) -> &Account {
         self.account.get_or_init(|| budget.unproven(self.peer.ip()))
+    }
+
+    /// What its calls' records take their room of, as `of` has it for its address.
+    pub(super) fn record_accounts(&self, of: impl FnOnce(IpAddr) -> [Account; 2]) -> &[Account; 2] {
+        self.record_accounts.get_or_init(|| of(self.peer.ip()))
     }
 
     /// Counts a call; false where as many as may be are under way.

@@ -143,48 +143,43 @@ impl Trail {
         self.memory.used_bytes()
     }
 
-    /// Keeps a place for the record of a call from this address, before anything is forwarded.
+    /// What records of calls from this address take their place and their memory of. They tell the address's share, and
+    /// hold as long as they are kept.
+    pub(crate) fn accounts(&self, address: IpAddr) -> [Account; 2] {
+        self.accounts_of(address, "call")
+    }
+
+    /// One network's records of one kind leave some of its share to those of another.
+    fn accounts_of(&self, address: IpAddr, kind: &'static str) -> [Account; 2] {
+        [&self.places, &self.memory].map(|budget| {
+            budget
+                .unproven(address)
+                .proven((kind, address_block(address)))
+        })
+    }
+
+    /// Keeps a place for the record of a call, before anything is forwarded. `accounts`: of its address.
     /// None: the call passes although there is none.
-    pub(crate) fn reserve(&self, address: IpAddr) -> Result<Option<Slot>, Unwritable> {
+    pub(crate) fn reserve(&self, accounts: &[Account; 2]) -> Result<Option<Slot>, Unwritable> {
         let refuse = self.on_failure == OnFailure::Refuse;
         if refuse && self.health.is_failing() {
             return Err(Unwritable::Queue);
         }
-        match self.place(address) {
+        match self.place(accounts) {
             Ok(slot) => Ok(Some(slot)),
             Err(unwritable) if refuse => Err(unwritable),
             Err(_) => Ok(None),
         }
     }
 
-    fn place(&self, address: IpAddr) -> Result<Slot, Unwritable> {
-        let room = self.room(address, "call", SMALL_BYTES)?;
+    fn place(&self, accounts: &[Account; 2]) -> Result<Slot, Unwritable> {
+        let room = room(accounts, SMALL_BYTES)?;
         let permit = self
             .queue
             .clone()
             .try_reserve_owned()
             .map_err(|_| Unwritable::Queue)?;
         Ok(Slot(permit, room))
-    }
-
-    /// Room for one record, within the share of where its cause is: what a call proves is not known yet. One network's
-    /// records of one kind leave some of its share to those of another.
-    fn room(&self, address: IpAddr, kind: &'static str, bytes: u64) -> Result<Room, Unwritable> {
-        let of = |budget: &Arc<Budget>, more: u64| {
-            let mut held = budget
-                .unproven(address)
-                .proven((kind, address_block(address)))
-                .open();
-            match held.grow(more) {
-                Ok(()) => Ok(held),
-                Err(Spent::Share) => Err(Unwritable::Share),
-                Err(Spent::Total) => Err(Unwritable::Queue),
-            }
-        };
-        Ok(Room {
-            _place: Some(of(&self.places, 1)?),
-            bytes: of(&self.memory, bytes)?,
-        })
     }
 
     /// Records an event of the gateway's own. A full queue loses it, counted.
@@ -202,7 +197,8 @@ impl Trail {
 
     /// Records a refusal for which no slot was taken. A full queue, and a spent share of it, lose it, counted.
     pub(crate) fn note_refusal(&self, address: IpAddr, record: Record) {
-        self.send(self.room(address, "refusal", record.bytes()).ok(), record);
+        let accounts = self.accounts_of(address, "refusal");
+        self.send(room(&accounts, record.bytes()).ok(), record);
     }
 
     fn send(&self, room: Option<Room>, record: Record) {
@@ -249,6 +245,22 @@ impl Trail {
             let _ = writer.join();
         }
     }
+}
+
+/// Room for one record, within the share of where its cause is: what a call proves is not known yet.
+fn room([places, memory]: &[Account; 2], bytes: u64) -> Result<Room, Unwritable> {
+    let of = |account: &Account, more: u64| {
+        let mut held = account.open();
+        match held.grow(more) {
+            Ok(()) => Ok(held),
+            Err(Spent::Share) => Err(Unwritable::Share),
+            Err(Spent::Total) => Err(Unwritable::Queue),
+        }
+    };
+    Ok(Room {
+        _place: Some(of(places, 1)?),
+        bytes: of(memory, bytes)?,
+    })
 }
 
 /// Whether a file could be created there: another one is, and is taken away at once.

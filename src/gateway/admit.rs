@@ -200,10 +200,10 @@ fn slot(context: &RequestContext) -> Result<Option<Slot>, Refusal> {
     if let Err(spent) = arrival.place {
         return Err(Refusal::from(spent).because("of the calls at once"));
     }
-    context
-        .shared()
-        .trail
-        .reserve(arrival.client.ip)
+    let trail = &context.shared().trail;
+    let accounts = arrival.record_accounts(|address| trail.accounts(address));
+    trail
+        .reserve(&accounts)
         .map_err(|unwritable| match unwritable {
             Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
             Unwritable::Share => {
