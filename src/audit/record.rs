@@ -251,6 +251,34 @@ pub struct Items {
 
 /// RFC 3339 in UTC with milliseconds.
 pub fn timestamp(unix_millis: i64) -> String {
+    let seconds = unix_millis.div_euclid(1000);
+    let moment = time::OffsetDateTime::from_unix_timestamp(seconds).ok();
+    let Some(moment) = moment.filter(|moment| (0..10_000).contains(&moment.year())) else {
+        return distant_timestamp(unix_millis);
+    };
+    let mut text = *b"0000-00-00T00:00:00.000Z";
+    let year = moment.year().unsigned_abs();
+    let millis = u32::try_from(unix_millis.rem_euclid(1000)).unwrap_or_default();
+    for (end, digits, value) in [
+        (4, 4, year),
+        (7, 2, u32::from(u8::from(moment.month()))),
+        (10, 2, u32::from(moment.day())),
+        (13, 2, u32::from(moment.hour())),
+        (16, 2, u32::from(moment.minute())),
+        (19, 2, u32::from(moment.second())),
+        (23, 3, millis),
+    ] {
+        let mut rest = value;
+        for digit in text.iter_mut().take(end).rev().take(digits) {
+            *digit = b'0' + (rest % 10) as u8;
+            rest /= 10;
+        }
+    }
+    String::from_utf8_lossy(&text).into_owned()
+}
+
+/// The same of years that have other than four digits.
+fn distant_timestamp(unix_millis: i64) -> String {
     const FORMAT: &[time::format_description::FormatItem<'_>] = time::macros::format_description!(
         "[year]-[month]-[day]T[hour]:[minute]:[second].[subsecond digits:3]Z"
     );
@@ -263,6 +291,29 @@ pub fn timestamp(unix_millis: i64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Scenario: moments of every shape that a field can have. Guarantees: what is written by hand is what the library writes.
+    #[test]
+    fn moments_are_written_alike() {
+        for (millis, expected) in [
+            (0, "1970-01-01T00:00:00.000Z"),
+            (-1, "1969-12-31T23:59:59.999Z"),
+            (951_826_089_007, "2000-02-29T12:08:09.007Z"),
+            (1_795_980_047_120, "2026-11-29T19:20:47.120Z"),
+            (253_402_300_799_999, "9999-12-31T23:59:59.999Z"),
+            (-62_167_219_200_000, "0000-01-01T00:00:00.000Z"),
+        ] {
+            assert_eq!(timestamp(millis), expected);
+            assert_eq!(distant_timestamp(millis), expected);
+        }
+        for millis in [253_402_300_800_000, -62_167_219_200_001, i64::MAX, i64::MIN] {
+            assert_eq!(timestamp(millis), distant_timestamp(millis), "{millis}");
+        }
+        for step in 0..20_000_i64 {
+            let millis = step * 4_000_000_007;
+            assert_eq!(timestamp(millis), distant_timestamp(millis), "{millis}");
+        }
+    }
 
     /// Scenario: every field that others may fill is filled with the worst. Guarantees: the record is bounded, in memory and as
     /// a line; what is hidden is escaped, what is cut is marked; the smallest record holds who did what.

@@ -61,9 +61,10 @@ pub(crate) struct InFlight {
 impl InFlight {
     pub(crate) fn new(shared: &Arc<Shared>) -> Self {
         shared.in_flight.fetch_add(1, Ordering::Relaxed);
+        let now = shared.clock.now();
         InFlight {
-            answer: AnswerState::new(shared.request_id()),
-            record: RecordBuilder::new(shared),
+            answer: AnswerState::new(shared.request_id_at(now)),
+            record: RecordBuilder::new(shared, now),
         }
     }
 
@@ -113,12 +114,12 @@ pub(crate) struct RecordBuilder {
 }
 
 impl RecordBuilder {
-    fn new(shared: &Arc<Shared>) -> Self {
+    fn new(shared: &Arc<Shared>, now: UnixMillis) -> Self {
         RecordBuilder {
             snapshot: shared.snapshot.load_full(),
             shared: shared.clone(),
             began: Instant::now(),
-            began_at: shared.clock.now(),
+            began_at: now,
             arrival: None,
             slot: None,
             refusal: None,

@@ -14,7 +14,7 @@ use super::Snapshot;
 use super::work::LargeBodies;
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
-use crate::clock::Clock;
+use crate::clock::{Clock, UnixMillis};
 use crate::identify::{Event, IssuerStatus};
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
 use crate::lock::Mutex;
@@ -172,7 +172,12 @@ impl Shared {
 
     /// A fresh request id: 32 hexadecimal digits, ordered by time, unique over restarts.
     pub fn request_id(&self) -> String {
-        self.ids.next(self.clock.now().0)
+        self.request_id_at(self.clock.now())
+    }
+
+    /// The same, of a request that came now.
+    pub(crate) fn request_id_at(&self, now: UnixMillis) -> String {
+        self.ids.next(now.0)
     }
 
     /// Records something that is not a call.
@@ -383,6 +388,11 @@ impl From<IssuerStatus> for IssuerReadiness {
     }
 }
 
+/// A number below 16 as lower case has it.
+fn hex_digit(value: u8) -> u8 {
+    value + if value < 10 { b'0' } else { b'a' - 10 }
+}
+
 /// Request ids: time, this start's random number, a counter.
 struct Ids {
     start: u32,
@@ -404,7 +414,12 @@ impl Ids {
         let count = self.next.fetch_add(1, Ordering::Relaxed) & 0xffff_ffff_ffff;
         let time = unix_millis.max(0).cast_unsigned();
         let number = (u128::from(time) << 80) | (u128::from(self.start) << 48) | u128::from(count);
-        let digit = |place: u32| char::from_digit((number >> (place * 4)) as u32 & 0xf, 16);
-        (0..32).rev().filter_map(digit).collect()
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(number.to_be_bytes()) {
+            if let [high, low] = pair {
+                (*high, *low) = (hex_digit(byte >> 4), hex_digit(byte & 0xf));
+            }
+        }
+        String::from_utf8_lossy(&digits).into_owned()
     }
 }
