@@ -19,8 +19,12 @@ use crate::limits::Reservation;
 
 /// Records written with one system call.
 const BATCH_RECORDS: usize = 256;
-/// Under load, the writer looks again after this long instead of being woken for each record.
+/// Where many records come, the writer looks again after this long instead of being woken for each.
 const LULL: Duration = Duration::from_millis(2);
+/// Where few do: nothing waits for them, and a wakening costs more than a record.
+const LONG_LULL: Duration = Duration::from_millis(10);
+/// So many in one lull are many.
+const MANY_RECORDS: usize = 16;
 /// Between two tries on a broken sink.
 const RETRY: Duration = Duration::from_millis(250);
 
@@ -95,6 +99,7 @@ impl<S: Sink> RecordWriter<S> {
         while next_entries(&mut entries, &mut queued) {
             let mut stop = false;
             let mut numbered = true;
+            let is_busy = queued.len() >= MANY_RECORDS;
             for entry in queued.drain(..) {
                 match entry {
                     QueueEntry::Record(mut record, room) => {
@@ -118,7 +123,7 @@ impl<S: Sink> RecordWriter<S> {
             if stop {
                 break;
             }
-            std::thread::sleep(LULL);
+            std::thread::sleep(if is_busy { LULL } else { LONG_LULL });
         }
         self.close();
     }
@@ -183,22 +188,9 @@ impl<S: Sink> RecordWriter<S> {
     }
 }
 
-/// Waits for records; false when there will be none. Callers pay for waking this thread, so it stays
-/// awake for a moment while records keep coming.
+/// Waits for records; false when there will be none. Callers pay for waking this thread: it has slept before it comes here,
+/// and waits to be woken only where none came meanwhile.
 fn next_entries(entries: &mut mpsc::Receiver<QueueEntry>, queued: &mut Vec<QueueEntry>) -> bool {
-    for lull in [true, false] {
-        while queued.len() < BATCH_RECORDS
-            && let Ok(entry) = entries.try_recv()
-        {
-            queued.push(entry);
-        }
-        if !queued.is_empty() {
-            return true;
-        }
-        if lull {
-            std::thread::sleep(LULL);
-        }
-    }
     entries.blocking_recv_many(queued, BATCH_RECORDS) > 0
 }
 
