@@ -1,12 +1,17 @@
 //! The time of day as a parameter.
 //!
-//! What it does: hands out Unix time, so that no room reads the clock by itself and a test can set it.
-//! What it refuses to know: time zones, timers, who asks.
+//! What it does: hands out Unix time, so that no room reads the clock by itself and a test can set it; gives a wait its limit.
+//! What it refuses to know: time zones, who asks.
 //! Invariant: this file is the only one that calls `SystemTime::now` (held by `clippy.toml`).
 
+use std::future::poll_fn;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::SystemTime;
+use std::task::Poll;
+use std::time::{Duration, SystemTime};
+
+use tokio::time::error::Elapsed;
 
 /// Milliseconds since the Unix epoch (may be negative for a broken clock; comparisons stay sound).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -16,6 +21,16 @@ impl UnixMillis {
     /// Whole seconds, rounded down, as RFC 7519 NumericDate counts them.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
+    }
+}
+
+/// What `doing` comes to within `limit`. What can be done at once is, without a look at the clock: the time begins when
+/// something is waited for.
+pub(crate) async fn within<F: Future>(limit: Duration, doing: F) -> Result<F::Output, Elapsed> {
+    let mut doing = pin!(doing);
+    match poll_fn(|cx| Poll::Ready(doing.as_mut().poll(cx))).await {
+        Poll::Ready(done) => Ok(done),
+        Poll::Pending => tokio::time::timeout(limit, doing).await,
     }
 }
 

@@ -4,7 +4,9 @@
 //! body says, and where it goes. Invariants: what is read whole counts in the budget as it comes; a body that is silent
 //! is ended by a timer.
 
-use std::pin::Pin;
+use std::future::poll_fn;
+use std::pin::{Pin, pin};
+use std::task::Poll;
 
 use bytes::Bytes;
 use http::{HeaderMap, HeaderName, header};
@@ -47,16 +49,25 @@ impl<'e, 'a> Flowing<'e, 'a> {
 impl Supply for Flowing<'_, '_> {
     async fn next(&mut self) -> Result<Option<Bytes>, Fault> {
         while !self.ended {
-            let waiting = self.pace.wait();
-            let reading = async {
-                match &self.body {
-                    Some(body) => body.chunk().await,
-                    None => self.exchange.chunk().await,
+            let piece = {
+                let mut reading = pin!(async {
+                    match &self.body {
+                        Some(body) => body.chunk().await,
+                        None => self.exchange.chunk().await,
+                    }
+                });
+                // What has come already is not waited for.
+                let read = poll_fn(|cx| Poll::Ready(reading.as_mut().poll(cx))).await;
+                match read {
+                    Poll::Ready(piece) => piece?,
+                    Poll::Pending => {
+                        let waiting = self.pace.wait();
+                        let deadline = waiting.deadline().into();
+                        let piece = tokio::time::timeout_at(deadline, reading).await;
+                        piece.map_err(|_| Fault::BodyTimeout)??
+                    }
                 }
             };
-            let reading = tokio::time::timeout_at(waiting.deadline().into(), reading);
-            let piece = reading.await.map_err(|_| Fault::BodyTimeout)??;
-            drop(waiting);
             self.ended = piece.is_none();
             self.pace
                 .chunk(piece.as_deref().unwrap_or_default(), self.ended)?;

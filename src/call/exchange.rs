@@ -17,7 +17,7 @@ use super::context::RequestContext;
 use super::outcome::Outcome;
 use super::visitor::visitor;
 use crate::accept::{Arrival, BrokenHead, Dialect, Fault, Framed, Http1Call, ReturnPath};
-use crate::clock::UnixMillis;
+use crate::clock::{self, UnixMillis};
 use crate::identify::{Identity, SetCookie};
 use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
@@ -300,7 +300,7 @@ impl<'a> Exchange<'a> {
                 // What the socket takes at once goes out, even where no time is given.
                 let answering = tokio::task::coop::unconstrained(answering);
                 self.state.is_being_written = true;
-                let answered = tokio::time::timeout(within, answering).await;
+                let answered = clock::within(within, answering).await;
                 self.state.is_being_written = false;
                 match answered {
                     Ok(Ok(())) => Ok(()),
@@ -371,7 +371,7 @@ impl<'a> Exchange<'a> {
         };
         let writing = session.write_response_tasks(tasks);
         self.state.is_being_written = true;
-        let written = tokio::time::timeout(within, writing).await;
+        let written = clock::within(within, writing).await;
         self.state.is_being_written = false;
         let fault = match written {
             Ok(Ok(_)) => return Ok(()),

@@ -30,6 +30,7 @@ use super::send::Intake;
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::Fault;
+use crate::clock::within;
 use crate::lock::Mutex;
 
 /// Calls at once on one connection; RFC 9113 section 6.5.2 advises servers to allow no fewer.
@@ -396,7 +397,7 @@ async fn attempt<S: Supply>(
     intake: &mut Intake<'_>,
 ) -> Result<GrpcAnswer, FailedCall> {
     let ready = place.line.sender.clone().ready();
-    let mut sender = match timeout(backend.settings.connect_timeout, ready).await {
+    let mut sender = match within(backend.settings.connect_timeout, ready).await {
         Ok(Ok(sender)) => sender,
         Ok(Err(error)) => return Err(place.refused(&error)),
         Err(_) => return Err(SendFault::TimedOut.into()),
@@ -438,7 +439,7 @@ async fn converse<S: Supply>(
             () = std::future::ready(()) => None,
         };
         ended = matches!(next, Some(None));
-        match timeout(
+        match within(
             backend.settings.write_timeout,
             send(response, stream, data, ended),
         )
