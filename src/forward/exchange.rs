@@ -13,13 +13,14 @@ mod head;
 
 use std::future::poll_fn;
 use std::io;
+use std::mem::MaybeUninit;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, Method, StatusCode};
-use tokio::io::{AsyncReadExt as _, AsyncWrite as _};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::io::{AsyncRead as _, AsyncReadExt as _, AsyncWrite as _, ReadBuf};
+use tokio::time::{Instant, timeout_at};
 
 use self::body::read_body;
 use self::head::{AnswerFraming, AnswerHead, parse_head};
@@ -28,12 +29,15 @@ use super::send::{ExchangeFault, Intake};
 use super::supply::{Replayable, Supply};
 use super::{Backend, SendFault};
 use crate::accept::{Fault, Framed};
+use crate::clock::within;
 use crate::limits::{OwnerKey, Turn};
 
 /// The largest answer head.
 const HEAD_LIMIT_BYTES: usize = 64 * 1024;
 /// Small bodies are copied behind their head: a copy of this costs less than a second slice.
 const JOIN_BYTES: usize = 4 * 1024;
+/// The first read of an answer.
+const FIRST_READ_BYTES: usize = 4 * 1024;
 /// So much of them is gathered before a write.
 const GATHER_BYTES: usize = 32 * 1024;
 
@@ -347,7 +351,7 @@ impl Inbound<'_> {
     ) -> Result<bool, SendFailure> {
         let mut out = before.chain(data);
         let writing = poll_fn(|cx| self.poll_write(cx, &mut out));
-        match timeout(backend.settings.write_timeout, writing).await {
+        match within(backend.settings.write_timeout, writing).await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(_)) => Err(SendFailure::Wire),
             Err(_) => Err(SendFailure::TimedOut),
@@ -377,10 +381,19 @@ impl Inbound<'_> {
     }
 
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        self.bytes.reserve(4 * 1024);
-        let reading = self.wire.read_buf(&mut self.bytes);
-        tokio::pin!(reading);
-        let count = ready!(reading.poll(cx))?;
+        let count = if self.began {
+            self.bytes.reserve(4 * 1024);
+            let reading = self.wire.read_buf(&mut self.bytes);
+            tokio::pin!(reading);
+            ready!(reading.poll(cx))?
+        } else {
+            // Nearly every answer to an export is short: what comes first takes as much memory as it is long.
+            let mut space = [MaybeUninit::uninit(); FIRST_READ_BYTES];
+            let mut buffer = ReadBuf::uninit(&mut space);
+            ready!(Pin::new(&mut *self.wire).poll_read(cx, &mut buffer))?;
+            self.bytes.extend_from_slice(buffer.filled());
+            buffer.filled().len()
+        };
         self.ended |= count == 0;
         self.began |= count > 0;
         Poll::Ready(Ok(count))

@@ -30,6 +30,9 @@ const GRPC_ENCODING: HeaderName = HeaderName::from_static("grpc-encoding");
 const GRPC_TIMEOUT: HeaderName = HeaderName::from_static("grpc-timeout");
 const GRPC_ACCEPT_ENCODING: HeaderName = HeaderName::from_static("grpc-accept-encoding");
 
+/// What a head takes besides its target and its credential, usually. All of it is wiped, byte for byte.
+const USUAL_HEAD_BYTES: usize = 256;
+
 /// What may be taken over from the caller's head, by lane. `content-type` is not taken but written: it says what the
 /// body was read as.
 const HTTP_TAKES: [HeaderName; 2] = [CONTENT_TYPE, CONTENT_ENCODING];
@@ -151,8 +154,13 @@ pub(crate) fn http1(
     organization: &str,
     incoming: &HeaderMap,
 ) -> Result<Zeroizing<Vec<u8>>, HeadDefect> {
-    let mut head = Zeroizing::new(Vec::with_capacity(1024));
     let (base, path) = target(route, lease);
+    let credentials = credentials(route, lease, profile)?;
+    let room = credentials
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len());
+    let room = room.sum::<usize>() + base.len() + path.len() + USUAL_HEAD_BYTES;
+    let mut head = Zeroizing::new(Vec::with_capacity(room));
     for part in [
         method.as_str(),
         " ",
@@ -190,7 +198,7 @@ pub(crate) fn http1(
                 .as_bytes(),
         );
     }
-    for (name, value) in &*credentials(route, lease, profile)? {
+    for (name, value) in &*credentials {
         put(&mut head, name, value.as_bytes());
     }
     // Backends of some legacy formats look for the token where the client would have put it.

@@ -94,15 +94,16 @@ impl Pool {
 
     /// Lets a connection rest whose last answer was read to its end.
     pub(crate) fn give(&self, wire: BackendStream) {
+        let now = Instant::now();
         let mut resting = self.resting.lock();
         if resting.len() < RESTING_LIMIT {
-            resting.push((wire, Instant::now()));
+            resting.push((wire, now));
         }
         // The longest at rest stand at the bottom; a few at a time, so that no call pays for all.
         let expired = resting
             .iter()
             .take(4)
-            .take_while(|(_, since)| since.elapsed() > self.idle_timeout)
+            .take_while(|(_, since)| now.saturating_duration_since(*since) > self.idle_timeout)
             .count();
         resting.drain(..expired);
     }
