@@ -116,12 +116,15 @@ impl<K: QueueKey> FairQueue<K> {
 
     /// The same for whatever a key stands for.
     pub async fn take_as(&self, key: K) -> Option<Turn<K>> {
-        let promised = self.0.join(key)?;
         let bounds = &self.0.bounds;
-        let place = tokio::time::timeout(bounds.patience, promised)
-            .await
-            .ok()?
-            .ok()?;
+        let place = match self.0.take_at_once(key) {
+            Some(place) => place,
+            None => {
+                let promised = self.0.join(key)?;
+                let waiting = tokio::time::timeout(bounds.patience, promised);
+                waiting.await.ok()?.ok()?
+            }
+        };
         if !bounds.held_at_least.is_zero() {
             let (kept, time) = (place.0.clone(), bounds.held_at_least);
             tokio::spawn(async move {
@@ -144,6 +147,29 @@ impl<K: QueueKey> FairQueue<K> {
 }
 
 impl<K: QueueKey> QueueState<K> {
+    /// A place where none waits and one is free: what standing in line would come to, without a line.
+    fn take_at_once(self: &Arc<Self>, address: K) -> Option<Turn<K>> {
+        let bounds = &self.bounds;
+        let mut state = self.locked();
+        if state.waiting > 0
+            || state.taken >= bounds.places
+            || bounds.waiting.min(bounds.waiting_per_address) == 0
+        {
+            return None;
+        }
+        let line = state.addresses.entry(address).or_default();
+        if line.taken >= bounds.places_per_address {
+            state.forget_if_idle(address);
+            return None;
+        }
+        line.taken += 1;
+        state.taken += 1;
+        Some(Turn(Arc::new(HeldTurn {
+            queue: self.clone(),
+            address,
+        })))
+    }
+
     /// Stands in line, and is served at once if a place is free.
     fn join(self: &Arc<Self>, address: K) -> Option<oneshot::Receiver<Turn<K>>> {
         let (sender, promised) = oneshot::channel();
