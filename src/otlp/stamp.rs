@@ -4,6 +4,7 @@
 //! names that they replace. What it refuses to know: where the attributes come from. Invariant: the bytes
 //! of both encodings say the same attributes in the same order.
 
+use std::ops::Range;
 use std::sync::OnceLock;
 
 use super::{Encoding, push_varint};
@@ -11,8 +12,9 @@ use super::{Encoding, push_varint};
 /// Attributes that are put on a resource; those of the caller with the same names give way to them.
 #[derive(Clone, Debug, Default)]
 pub struct Stamp {
-    attributes: Vec<(Box<str>, Box<str>)>,
     protobuf: Vec<u8>,
+    /// Where in `protobuf` each name and its value stand.
+    attributes: Vec<(Range<usize>, Range<usize>)>,
     /// Made when it is first asked for: few exports are JSON.
     json: OnceLock<String>,
     /// Bit n: some name is n bytes long (63: that or longer). Most names are told apart by it.
@@ -24,11 +26,12 @@ impl Stamp {
     pub fn new(attributes: &[(&str, &str)]) -> Stamp {
         let mut stamp = Stamp {
             protobuf: Vec::with_capacity(64 * attributes.len()),
+            attributes: Vec::with_capacity(attributes.len()),
             ..Stamp::default()
         };
         for (name, value) in attributes {
-            stamp.push_protobuf(name, value);
-            stamp.attributes.push(((*name).into(), (*value).into()));
+            let places = stamp.push_protobuf(name, value);
+            stamp.attributes.push(places);
             stamp.lengths |= length_bit(name.as_bytes());
         }
         stamp
@@ -57,8 +60,10 @@ impl Stamp {
     /// The attributes as elements of a JSON `attributes` array, joined by commas, with no comma at the ends.
     pub(super) fn json(&self) -> &str {
         self.json.get_or_init(|| {
-            let element = |(name, value): &(Box<str>, Box<str>)| {
-                serde_json::json!({ "key": name, "value": { "stringValue": value } }).to_string()
+            let element = |(name, value): &(Range<usize>, Range<usize>)| {
+                let text = |place| String::from_utf8_lossy(self.at(place));
+                let value = serde_json::json!({ "stringValue": text(value) });
+                serde_json::json!({ "key": text(name), "value": value }).to_string()
             };
             self.attributes
                 .iter()
@@ -71,14 +76,16 @@ impl Stamp {
     /// Whether an attribute of the caller's with this name gives way to the stamp.
     pub(super) fn replaces(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name) != 0
-            && self
-                .attributes
-                .iter()
-                .any(|(own, _)| own.as_bytes() == name)
+            && self.attributes.iter().any(|(own, _)| self.at(own) == name)
     }
 
-    /// `KeyValue { key = 1, value = 2: AnyValue { string_value = 1 } }` in field 1.
-    fn push_protobuf(&mut self, name: &str, value: &str) {
+    /// A name or a value.
+    fn at(&self, place: &Range<usize>) -> &[u8] {
+        self.protobuf.get(place.clone()).unwrap_or_default()
+    }
+
+    /// `KeyValue { key = 1, value = 2: AnyValue { string_value = 1 } }` in field 1. Where the name and the value stand.
+    fn push_protobuf(&mut self, name: &str, value: &str) -> (Range<usize>, Range<usize>) {
         let any_value = 1 + varint_width(value.len()) + value.len();
         let key_value =
             1 + varint_width(name.len()) + name.len() + 1 + varint_width(any_value) + any_value;
@@ -87,12 +94,16 @@ impl Stamp {
             into.push(tag);
             push_varint(into, length as u64);
         }
-        into.extend_from_slice(name.as_bytes());
+        let put = |into: &mut Vec<u8>, text: &str| {
+            into.extend_from_slice(text.as_bytes());
+            into.len() - text.len()..into.len()
+        };
+        let name = put(into, name);
         for (tag, length) in [(0x12, any_value), (0x0a, value.len())] {
             into.push(tag);
             push_varint(into, length as u64);
         }
-        into.extend_from_slice(value.as_bytes());
+        (name, put(into, value))
     }
 }
 
