@@ -139,24 +139,24 @@ impl Search {
         if text.len() < SHORTEST_BYTES {
             return Finds::default();
         }
-        let mut layers: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(text)];
-        let mut places = Vec::new();
         let mut owners = BTreeSet::new();
-        while let Some(layer) = layers.last() {
-            let mut found = self.find_plain(layer, shown, &mut owners);
-            for outer in layers.iter().rev().skip(1) {
+        let mut places = self.find_plain(text, shown, &mut owners);
+        let mut inner = unescaped(text);
+        if places.is_empty() && inner.is_none() {
+            return Finds::default();
+        }
+        let mut layers: Vec<Cow<'_, [u8]>> = vec![Cow::Borrowed(text)];
+        while let Some(layer) = inner {
+            let mut found = self.find_plain(&layer, shown, &mut owners);
+            for outer in layers.iter().rev() {
                 found = sources(outer, merged(found));
             }
             places.append(&mut found);
-            let inner = if layers.len() <= LAYERS {
-                unescaped(layer)
-            } else {
-                None
-            };
-            match inner {
-                Some(inner) => layers.push(Cow::Owned(inner)),
-                None => break,
-            }
+            layers.push(Cow::Owned(layer));
+            inner = layers
+                .last()
+                .filter(|_| layers.len() <= LAYERS)
+                .and_then(|layer| unescaped(layer));
         }
         Finds {
             places: merged(places),
