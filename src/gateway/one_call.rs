@@ -4,6 +4,7 @@
 //! What it refuses to know: how it came, how anything is decided. Invariants: every call has a counted place, or is refused;
 //! behind an answer that has begun no other is written.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
@@ -66,11 +67,15 @@ pub(super) async fn answer(
         };
     }
     record.begin();
-    let admitted = tokio::select! {
-        biased;
-        admitted = admit::admit(&mut exchange, &context, record) => admitted,
-        // The record says so.
-        () = cut => return Ok(()),
+    let admitted = {
+        // Pinned where it is made: it is large, and each move of it would be a copy and room for one more.
+        let admitting = pin!(admit::admit(&mut exchange, &context, record));
+        tokio::select! {
+            biased;
+            admitted = admitting => admitted,
+            // The record says so.
+            () = cut => return Ok(()),
+        }
     };
     let Err(refusal) = admitted else {
         return Ok(());
