@@ -163,6 +163,7 @@ fn decision(criterion: &mut Criterion) {
         issuers: &issuers,
         trust_domains: &[],
         authorities: &[],
+        backends: &lightkeeper::apps::BackendNames::default(),
         destinations: &[],
         now,
     };

@@ -1,15 +1,18 @@
 //! The organization's tree of apps.
 //!
 //! What it does: names nodes (`AppPath`) and answers, in constant time, whether one lies beneath
-//! another, which project a node writes to, and which node owns a resource. What it refuses to know: who may do what.
+//! another, which project a node writes to and at which backend, and which node owns a resource. What it refuses to know: who may do what.
 //! Invariants: a tree is built once and never changes; a project has exactly one home.
 
+mod backend;
 mod glob;
 mod ownership;
 mod prefixes;
 mod rivals;
 mod tree;
 
+pub use backend::{AlsoMode, AlsoTerm, BackendId, BackendNames};
+pub(crate) use backend::{BackendTerm, BackendTerms};
 pub use glob::Glob;
 pub use ownership::Mark;
 pub(crate) use ownership::{Owner, Ownership, SERVICE_NAME};

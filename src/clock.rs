@@ -34,6 +34,19 @@ pub(crate) async fn within<F: Future>(limit: Duration, doing: F) -> Result<F::Ou
     }
 }
 
+/// A time from `from` on, and until just before `until`; what has neither is always.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Window {
+    pub from: Option<UnixMillis>,
+    pub until: Option<UnixMillis>,
+}
+
+impl Window {
+    pub(crate) fn contains(&self, now: UnixMillis) -> bool {
+        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
+    }
+}
+
 /// Where the time comes from: the machine, or a test's hand.
 #[derive(Clone, Default)]
 pub struct Clock(Option<Arc<AtomicI64>>);
@@ -67,5 +80,22 @@ impl Clock {
                 },
             ),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_includes_its_beginning_and_not_its_end() {
+        let window = Window {
+            from: Some(UnixMillis(10)),
+            until: Some(UnixMillis(20)),
+        };
+        for (now, expected) in [(9, false), (10, true), (19, true), (20, false)] {
+            assert_eq!(window.contains(UnixMillis(now)), expected, "{now}");
+        }
+        assert!(Window::default().contains(UnixMillis(i64::MIN)));
     }
 }

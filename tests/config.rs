@@ -8,9 +8,11 @@
 mod everything;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
-use lightkeeper::apps::AppPath;
+use lightkeeper::apps::{AppPath, BackendId, BackendNames};
+use lightkeeper::authorize::BackendUse;
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::config::{self, Checked};
 use lightkeeper::document::Diagnostic;
@@ -161,11 +163,11 @@ fn the_examples_defaults_are_the_defaults() {
         })
     };
     assert_eq!(
-        timeouts(&example.upstreams.ingest),
-        timeouts(&bare.upstreams.ingest)
+        timeouts(&example.backends[0].upstreams.ingest),
+        timeouts(&bare.backends[0].upstreams.ingest)
     );
     assert_eq!(
-        timeouts(&example.upstreams.query).map(|it| it.1),
+        timeouts(&example.backends[0].upstreams.query).map(|it| it.1),
         Some(Duration::from_secs(60))
     );
 }
@@ -313,14 +315,15 @@ fn projects_of_policy_and_vault_are_compared() {
     );
     let (checked, _) = config::parse(Path::new("lightkeeper.yaml"), &text);
     let policy = Path::new("policy.yaml");
-    let declared = [
-        ("shop", policy, 3, 5),
-        ("lost", policy, 4, 5),
-        ("keys-only", policy, 5, 5),
-    ];
+    let declared = [("shop", 3), ("lost", 4), ("keys-only", 5)].map(|(project, line)| BackendUse {
+        project: project.into(),
+        backend: BackendId::default(),
+        line,
+        column: 5,
+    });
     let said: Vec<String> = checked
         .unwrap()
-        .check_projects(declared)
+        .check_projects(policy, &declared)
         .iter()
         .map(ToString::to_string)
         .collect();
@@ -390,6 +393,66 @@ fn webhooks_are_compared_with_the_policys_apps() {
         said,
         [
             "lightkeeper.yaml:10:5: error: the policy has no app `shop/chekout`\n  hint: did you mean `shop/checkout`?"
+        ]
+    );
+}
+
+/// Scenario: a policy sends data to backends for which the vault has no token, and to one of several not at all. Guarantees: each
+/// is told where it stands, with the key to add.
+#[test]
+fn a_policy_is_held_against_the_backends_credentials() {
+    let (checked, found) = config::parse(
+        Path::new("lightkeeper.yaml"),
+        "organization: acme
+policy: policy.yaml
+issuers: [{ name: idp, issuer: https://idp.example, audiences: [lightkeeper] }]
+listeners: [{ name: a, address: 127.0.0.1:0, serves: [ingest] }]
+backends:
+  main: { profile: otlp, ingest: { url: https://main.example } }
+  other: { profile: otlp, ingest: { url: https://other.example } }
+  spare: { profile: otlp, ingest: { url: https://spare.example } }
+default_backend: main
+vault:
+  projects:
+    shop: { backends: { other: { access_token: [{ env: THERE }] } } }
+    gone: { access_token: [{ env: GONE }] }
+",
+    );
+    assert_eq!(found, []);
+    let names = ["main", "other", "spare"];
+    let uses = [
+        ("shop", 0, 3),
+        ("shop", 1, 4),
+        ("cart", 1, 7),
+        ("cart", 0, 6),
+    ]
+    .map(|(project, backend, line)| BackendUse {
+        project: project.into(),
+        backend: BackendNames::new(names.map(Arc::from))
+            .find(names[backend])
+            .unwrap(),
+        line,
+        column: 5,
+    });
+    let said: Vec<String> = checked
+        .unwrap()
+        .check_projects(Path::new("policy.yaml"), &uses)
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(
+        said,
+        [
+            "policy.yaml:3:5: error: project `shop` has no access token, so that nothing can be sent to it\n  hint: add \
+             `vault.projects.shop.access_token` to `lightkeeper.yaml`",
+            "policy.yaml:7:5: error: project `cart` has no access token for backend `other`, so that nothing can be sent to it \
+             there\n  hint: add `vault.projects.cart.backends.other.access_token` to `lightkeeper.yaml`",
+            "policy.yaml:6:5: error: project `cart` has no access token, so that nothing can be sent to it\n  hint: add \
+             `vault.projects.cart.access_token` to `lightkeeper.yaml`",
+            "lightkeeper.yaml:13:5: warning: project `gone` is not declared by any app of the policy\n  hint: its credentials \
+             are never used: declare it, or remove it here",
+            "lightkeeper.yaml:8:3: warning: no app's data goes to backend `spare`\n  hint: name it by `backend` or `also` at an \
+             app of the policy, or remove it",
         ]
     );
 }

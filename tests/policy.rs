@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use lightkeeper::apps::AppPath;
+use lightkeeper::apps::{AppPath, BackendNames};
 use lightkeeper::authorize::{Effect, Policy, PolicySurroundings, Target, Verdict, policy_schema};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
@@ -32,6 +32,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
     let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
     let profile = Profile::lightstep();
     let destinations = ["oncall", "pager"].map(str::to_owned);
+    let backends = BackendNames::new(["lightstep", "honey", "tempo"].map(Arc::from));
     let around = PolicySurroundings {
         profile: &profile,
         organization: "acme",
@@ -39,6 +40,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
         trust_domains: &[],
         authorities: &[],
         destinations: &destinations,
+        backends: &backends,
         now: NOW,
     };
     Policy::load(Path::new(file), text, &around)
@@ -272,6 +274,61 @@ fn each_shipped_example_loads_without_a_finding() {
         );
     }
     assert_eq!(policy_schema()["title"], "Lightkeeper policy");
+}
+
+/// Scenario: a subtree names backends, some for a time. Guarantees that the nearest word in force decides, that another backend
+/// is never the app's own, and that every use has its place.
+#[test]
+fn an_app_has_one_backend_at_any_time() {
+    let policy = load_sound(
+        "version: 1
+apps:
+  shop:
+    project: shop-prod
+    backend: { name: honey, from: 2026-06-01T00:00:00Z }
+    also: [{ backend: tempo, mode: require }, { backend: lightstep, mode: mirror }]
+    apps:
+      web: { backend: { name: tempo, from: 2026-06-01T00:00:01Z, until: 2026-06-01T00:00:02Z } }
+      old: { backend: lightstep, also: [] }
+  bare: { project: bare-prod }
+bindings:
+  - { name: all, subjects: [{ any: true }], permissions: [ingest.*], apps: [shop, bare] }
+",
+    );
+    let called = |id| policy.backends().name(id).to_owned();
+    for (app, expected) in [
+        ("shop", ["lightstep", "honey", "honey", "honey"]),
+        ("shop/web", ["lightstep", "honey", "tempo", "honey"]),
+        ("shop/old", ["lightstep"; 4]),
+        ("bare", ["lightstep"; 4]),
+    ] {
+        let node = policy.tree().find(&AppPath::parse(app).unwrap()).unwrap();
+        let times = [-1, 0, 1000, 2000].map(|offset| UnixMillis(NOW.0 + offset));
+        let found = times.map(|now| called(policy.backend_of(node, now)));
+        assert_eq!(found, expected, "{app}");
+        for now in times {
+            let own = policy.backend_of(node, now);
+            let legs: Vec<_> = policy.also_of(node, now).collect();
+            assert!(legs.iter().all(|leg| leg.backend != own), "{app}");
+            let inherits = app.starts_with("shop") && app != "shop/old";
+            assert_eq!(!legs.is_empty(), inherits, "{app}");
+        }
+    }
+    let uses = policy.backend_uses();
+    let uses: Vec<(&str, String, u64)> = uses
+        .iter()
+        .map(|one| (&*one.project, called(one.backend), one.line))
+        .collect();
+    let expected = [
+        ("shop-prod", "honey", 5),
+        ("shop-prod", "lightstep", 6),
+        ("shop-prod", "tempo", 6),
+        ("bare-prod", "lightstep", 10),
+    ];
+    assert_eq!(
+        uses,
+        expected.map(|(project, backend, line)| (project, backend.to_owned(), line))
+    );
 }
 
 /// Scenario: what marks an app. Guarantees that it is kept as written.

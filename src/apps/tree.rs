@@ -7,7 +7,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{AppPath, Glob};
+use super::{AlsoTerm, AppPath, BackendId, BackendTerm, BackendTerms, Glob};
+use crate::clock::UnixMillis;
 use crate::limits::Quota;
 
 /// How many attributes may be written on an app's resources.
@@ -43,6 +44,10 @@ pub struct Node {
     pub(crate) quota: Option<Quota>,
     /// Where this app's alerts go, by the operator's names: its own list, or else its nearest ancestor's that has one.
     pub destinations: Vec<String>,
+    /// At which backend its data is: its own word, then what is above.
+    pub(crate) backends: BackendTerms,
+    /// Which other backends get its data too: its own list, or else its nearest ancestor's that has one.
+    pub also: Vec<AlsoTerm>,
     /// The project declared here.
     declared: Option<Arc<str>>,
     /// The project declared here or at the nearest ancestor.
@@ -62,6 +67,8 @@ impl Node {
             attributes: Vec::new(),
             quota: None,
             destinations: Vec::new(),
+            backends: BackendTerms::default(),
+            also: Vec::new(),
             declared: None,
             project,
             end: 0,
@@ -111,6 +118,10 @@ pub(crate) struct Description {
     pub quota: Option<Quota>,
     /// `None`: as above it.
     pub destinations: Option<Vec<String>>,
+    /// `None`: as above it.
+    pub backend: Option<BackendTerm>,
+    /// `None`: as above it.
+    pub also: Option<Vec<AlsoTerm>>,
 }
 
 /// A tree that is growing: `enter` a node, describe it, enter and leave its children, `leave` it.
@@ -200,6 +211,8 @@ impl Planting {
             attributes,
             quota,
             destinations,
+            backend,
+            also,
         } = description;
         let open = self.open.last().map_or(0, |node| node.0 as usize);
         let above = self
@@ -212,6 +225,13 @@ impl Planting {
         let destinations = destinations
             .or_else(|| Some(above?.destinations.clone()))
             .unwrap_or_default();
+        let backends = match above {
+            Some(above) => BackendTerms::over(backend, &above.backends),
+            None => BackendTerms::over(backend, &BackendTerms::default()),
+        };
+        let also = also
+            .or_else(|| Some(above?.also.clone()))
+            .unwrap_or_default();
         whole.extend(attributes);
         if whole.len() > ATTRIBUTE_LIMIT {
             return Err(TreeFault::Attributes);
@@ -219,9 +239,15 @@ impl Planting {
         if let Some(node) = self.nodes.get_mut(open) {
             (node.owners, node.services, node.marks, node.quota) = (owners, services, marks, quota);
             node.destinations = destinations;
+            (node.backends, node.also) = (backends, also);
             node.attributes = whole.into_iter().collect();
         }
         Ok(())
+    }
+
+    /// The open node.
+    pub(crate) fn open(&self) -> Option<&Node> {
+        self.nodes.get(self.open.last()?.0 as usize)
     }
 
     /// Closes the open node: all that lies beneath it has been entered.
@@ -291,6 +317,11 @@ impl Tree {
     /// The project that the node writes to: its own or its nearest ancestor's.
     pub(crate) fn project_of(&self, node: NodeId) -> Option<&Arc<str>> {
         self.node(node)?.project.as_ref()
+    }
+
+    /// The backend of the node's data at this time; `None`: the default one.
+    pub(crate) fn backend_of(&self, node: NodeId, now: UnixMillis) -> Option<BackendId> {
+        self.node(node)?.backends.at(now)
     }
 
     /// The one node that declares the project.

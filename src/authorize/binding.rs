@@ -9,7 +9,7 @@ use std::sync::Arc;
 use super::permissions::PermissionSet;
 use super::subject::Subject;
 use crate::apps::NodeId;
-use crate::clock::UnixMillis;
+use crate::clock::Window;
 use crate::identify::{Facts, Method};
 use crate::limits::Quota;
 
@@ -93,34 +93,9 @@ impl Places {
     }
 }
 
-/// When a binding counts: from `from` on, and until just before `until`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Window {
-    pub from: Option<UnixMillis>,
-    pub until: Option<UnixMillis>,
-}
-
-impl Window {
-    pub(crate) fn contains(&self, now: UnixMillis) -> bool {
-        self.from.is_none_or(|from| from <= now) && self.until.is_none_or(|until| now < until)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_window_includes_its_beginning_and_not_its_end() {
-        let window = Window {
-            from: Some(UnixMillis(10)),
-            until: Some(UnixMillis(20)),
-        };
-        for (now, expected) in [(9, false), (10, true), (19, true), (20, false)] {
-            assert_eq!(window.contains(UnixMillis(now)), expected, "{now}");
-        }
-        assert!(Window::default().contains(UnixMillis(i64::MIN)));
-    }
 
     #[test]
     fn nested_places_are_one() {

@@ -14,15 +14,15 @@ use data_encoding::HEXLOWER;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
-use super::binding::{Binding, Effect, Places, UnknownServices, Window};
+use super::binding::{Binding, Effect, Places, UnknownServices};
 use super::index::{IndexEntry, SubjectIndex};
 use super::permissions::{Expansion, PERMISSION_LIMIT};
 use super::plant::Planted;
 use super::quotas::Quotas;
 use super::raw::{RawBinding, RawEffect, RawPolicy, RawUnknownServices};
 use super::{Policy, Scopes};
-use crate::apps::{AppPath, NodeId, Ownership, Tree};
-use crate::clock::UnixMillis;
+use crate::apps::{AppPath, BackendNames, NodeId, Ownership, Tree};
+use crate::clock::{UnixMillis, Window};
 use crate::document::{self, Diagnostic, Spanned, name, nearest};
 use crate::otlp::Wanted;
 use crate::profiles::Profile;
@@ -41,6 +41,8 @@ pub struct PolicySurroundings<'a> {
     pub authorities: &'a [CertificateAuthority],
     /// The names of the configured destinations of alerts.
     pub destinations: &'a [String],
+    /// The configured backends.
+    pub backends: &'a BackendNames,
     /// For warnings about bindings that are over; nothing else depends on it.
     pub now: UnixMillis,
 }
@@ -196,6 +198,7 @@ impl Checker<'_> {
         let ownership = Ownership::of(&tree);
         let wanted = Wanted::new(ownership.watched().iter().map(|name| &**name));
         Policy {
+            backends: self.around.backends.clone(),
             version: digest(text).into(),
             organization: self.around.organization.to_owned(),
             profile: profile.clone(),
@@ -210,6 +213,7 @@ impl Checker<'_> {
                 .collect(),
             bindings,
             index,
+            backend_places: planted.backend_places,
             projects: planted.projects,
             scopes,
         }
@@ -385,26 +389,32 @@ impl Checker<'_> {
     }
 
     fn window(&mut self, raw: &RawBinding) -> Window {
-        let from = raw.from.as_ref().and_then(|text| self.time(text));
-        let until = raw.until.as_ref().and_then(|text| self.time(text));
-        if let (Some(text), Some(until)) = (&raw.until, until) {
-            if from.is_some_and(|from| from >= until) {
-                self.error(
-                    text,
-                    "this binding can never match: `until` is not after `from`",
-                );
-            } else if until <= self.around.now {
-                self.warning(
-                    text,
-                    format!(
-                        "binding {} is over: it matches nothing any more",
-                        name(&raw.name.value)
-                    ),
-                )
-                .hint("remove it, or move `until`");
+        let written = (raw.from.as_ref(), raw.until.as_ref());
+        let what = format!("binding {}", name(&raw.name.value));
+        self.between(written, "this binding can never match", &what)
+    }
+
+    /// A time with a beginning and an end. `never` and `what` are how it is told if it has none, or is over.
+    pub(crate) fn between(
+        &mut self,
+        (from, until): (Option<&Spanned<String>>, Option<&Spanned<String>>),
+        never: &str,
+        what: &str,
+    ) -> Window {
+        let begin = from.and_then(|text| self.time(text));
+        let end = until.and_then(|text| self.time(text));
+        if let (Some(text), Some(end)) = (until, end) {
+            if begin.is_some_and(|begin| begin >= end) {
+                self.error(text, format!("{never}: `until` is not after `from`"));
+            } else if end <= self.around.now {
+                self.warning(text, format!("{what} is over: it matches nothing any more"))
+                    .hint("remove it, or move `until`");
             }
         }
-        Window { from, until }
+        Window {
+            from: begin,
+            until: end,
+        }
     }
 
     fn time(&mut self, text: &Spanned<String>) -> Option<UnixMillis> {

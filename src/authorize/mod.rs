@@ -36,7 +36,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::accept::{Call, RequestKind};
-use crate::apps::{Ownership, Tree};
+use crate::apps::{AlsoTerm, BackendId, BackendNames, NodeId, Ownership, Tree};
 use crate::clock::UnixMillis;
 use crate::document::Spanned;
 use crate::identify::{Facts, Identity, PolicyClaims, trust_domain_of};
@@ -66,7 +66,20 @@ pub struct Policy {
     /// Where each binding stands, by name.
     places: ahash::HashMap<Arc<str>, u32>,
     projects: Vec<Spanned<String>>,
+    backends: BackendNames,
+    /// Where apps name backends: the node, and the backend with its place in the file.
+    backend_places: Vec<(NodeId, Spanned<BackendId>)>,
     scopes: Scopes,
+}
+
+/// A project and a backend that holds data of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendUse {
+    pub project: Arc<str>,
+    pub backend: BackendId,
+    /// Where the policy makes it so.
+    pub line: u64,
+    pub column: u64,
 }
 
 /// Which permissions can have an effect where.
@@ -143,6 +156,63 @@ impl Policy {
     /// The projects that the tree declares, with their places in the file.
     pub fn projects(&self) -> &[Spanned<String>] {
         &self.projects
+    }
+
+    /// The backends that apps may name.
+    pub fn backends(&self) -> &BackendNames {
+        &self.backends
+    }
+
+    /// The backend of an app's data at this time.
+    pub fn backend_of(&self, node: NodeId, now: UnixMillis) -> BackendId {
+        let named = self.tree.backend_of(node, now);
+        named.unwrap_or(self.backends.default)
+    }
+
+    /// Which other backends get an app's data at this time; the app's own is none of them.
+    pub fn also_of(&self, node: NodeId, now: UnixMillis) -> impl Iterator<Item = AlsoTerm> {
+        let own = self.backend_of(node, now);
+        let legs = self.tree.node(node).map(|node| node.also.as_slice());
+        let legs = legs.unwrap_or_default().iter().copied();
+        legs.filter(move |leg| leg.backend != own)
+    }
+
+    /// Every project and backend that hold data of some app at some time, each pair once, with the place in the file that
+    /// makes it so: where the backend is named, or else where the project is.
+    pub fn backend_uses(&self) -> Vec<BackendUse> {
+        let mut found: Vec<BackendUse> = Vec::new();
+        let mut known: BTreeSet<(&str, BackendId)> = BTreeSet::new();
+        for (id, node) in self.tree.nodes() {
+            let Some(project) = self.tree.project_of(id) else {
+                continue;
+            };
+            let own = node.backends.all(self.backends.default);
+            for backend in own.chain(node.also.iter().map(|leg| leg.backend)) {
+                if !known.insert((project, backend)) {
+                    continue;
+                }
+                let place = self.place_of(id, backend).or_else(|| {
+                    let declared = self.projects.iter().find(|one| *one.value == **project);
+                    declared.map(|one| one.as_ref().map(drop))
+                });
+                found.push(BackendUse {
+                    project: project.clone(),
+                    backend,
+                    line: place.as_ref().map_or(0, Spanned::line),
+                    column: place.as_ref().map_or(0, Spanned::column),
+                });
+            }
+        }
+        found
+    }
+
+    /// Where the nearest app at or above a node names this backend.
+    fn place_of(&self, node: NodeId, backend: BackendId) -> Option<Spanned<()>> {
+        let above = |(named, place): &&(NodeId, Spanned<BackendId>)| {
+            place.value == backend && self.tree.contains(*named, node)
+        };
+        let (_, place) = self.backend_places.iter().rfind(above)?;
+        Some(place.as_ref().map(drop))
     }
 
     /// The names of all bindings, in the file's order.

@@ -7,10 +7,12 @@
 use std::time::Duration;
 
 use super::check::Checker;
-use super::raw::{RawApp, RawAppAlerts, RawQuota};
+use super::raw::{RawAlso, RawAlsoMode, RawApp, RawAppAlerts, RawAppBackend, RawQuota};
 use crate::apps::{
-    Claimant, Description, Glob, NodeId, Planting, SERVICE_NAME, Tree, TreeFault, rivals,
+    AlsoMode, AlsoTerm, BackendId, BackendTerm, Claimant, Description, Glob, NodeId, Planting,
+    SERVICE_NAME, Tree, TreeFault, rivals,
 };
+use crate::clock::Window;
 use crate::document::quantity::{DURATION_FORM, SIZE_FORM, duration, show_duration, size};
 use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Quota;
@@ -27,6 +29,9 @@ const BURST_MOST: Duration = Duration::from_secs(3600);
 const ATTRIBUTE_NAME_LIMIT_BYTES: usize = 255;
 const ATTRIBUTE_VALUE_LIMIT_BYTES: usize = 1024;
 
+/// The most other backends of one app's data: all of them are sent to at once.
+const ALSO_LIMIT: usize = 4;
+
 /// The most destinations of one app's alerts: all of them are asked at once.
 const DESTINATIONS_LIMIT: usize = 8;
 
@@ -37,6 +42,8 @@ pub(super) struct Planted {
     /// The name of each node.
     pub places: Vec<Spanned<NodeId>>,
     pub projects: Vec<Spanned<String>>,
+    /// Where apps name backends.
+    pub backend_places: Vec<(NodeId, Spanned<BackendId>)>,
     /// Each node's services, as far as they are patterns.
     services: Vec<(NodeId, Vec<Spanned<String>>)>,
 }
@@ -88,13 +95,136 @@ impl Checker<'_> {
                 attributes: self.attributes(&app.attributes),
                 quota: app.quota.as_ref().and_then(|quota| self.quota(quota)),
                 destinations: app.alerts.as_ref().map(|alerts| self.destinations(alerts)),
+                backend: app
+                    .backend
+                    .as_ref()
+                    .and_then(|given| self.backend(given, node, planted)),
+                also: app.also.as_ref().map(|legs| self.also(legs, node, planted)),
             };
             if let Err(fault) = planted.planting.describe(description) {
                 self.error(segment, format!("{}: {fault}", name(&segment.value)));
             }
+            self.own_again(app, planted);
             self.apps(&app.apps, planted);
             planted.planting.leave();
         }
+    }
+
+    /// The backend that an app names. `None`: reported.
+    fn backend(
+        &mut self,
+        given: &Spanned<RawAppBackend>,
+        node: NodeId,
+        planted: &mut Planted,
+    ) -> Option<BackendTerm> {
+        let (written, window) = match &given.value {
+            RawAppBackend::Name(text) => (given.as_ref().map(|_| text.clone()), Window::default()),
+            RawAppBackend::Timed(timed) => {
+                let times = (timed.from.as_ref(), timed.until.as_ref());
+                let what = format!("the time of backend {}", name(&timed.name.value));
+                let window = self.between(times, "this backend never counts", &what);
+                (timed.name.clone(), window)
+            }
+        };
+        let backend = self.known_backend(&written)?;
+        let place = written.map(|_| backend);
+        planted.backend_places.push((node, place));
+        Some(BackendTerm { backend, window })
+    }
+
+    /// The other backends of an app, each once.
+    fn also(
+        &mut self,
+        legs: &[Spanned<RawAlso>],
+        node: NodeId,
+        planted: &mut Planted,
+    ) -> Vec<AlsoTerm> {
+        let mut checked: Vec<AlsoTerm> = Vec::new();
+        for leg in legs {
+            let written = &leg.value.backend;
+            let Some(backend) = self.known_backend(written) else {
+                continue;
+            };
+            if checked.iter().any(|known| known.backend == backend) {
+                self.error(
+                    written,
+                    format!("backend {} is named twice", name(&written.value)),
+                )
+                .hint("leave one out");
+                continue;
+            }
+            let place = written.as_ref().map(|_| backend);
+            planted.backend_places.push((node, place));
+            checked.push(AlsoTerm {
+                backend,
+                mode: match leg.value.mode {
+                    RawAlsoMode::Mirror => AlsoMode::Mirror,
+                    RawAlsoMode::Require => AlsoMode::Require,
+                },
+            });
+        }
+        if let Some(surplus) = legs.get(ALSO_LIMIT) {
+            self.error(
+                surplus,
+                format!("an app's data goes to at most {ALSO_LIMIT} other backends"),
+            );
+        }
+        checked
+    }
+
+    /// An app, just described, whose data would go to one backend twice.
+    fn own_again(&mut self, app: &RawApp, planted: &Planted) {
+        let Some(node) = planted.planting.open() else {
+            return;
+        };
+        let default = self.around.backends.default;
+        let mut own: Vec<BackendId> = node.backends.all(default).collect();
+        own.dedup();
+        // Where it changes with the time, what is the app's own for a while is left out for that while.
+        let [own] = own.as_slice() else {
+            return;
+        };
+        if node.also.iter().all(|leg| leg.backend != *own) {
+            return;
+        }
+        let called = self.around.backends.name(*own).to_owned();
+        let again = format!("backend {} is the app's own already", name(&called));
+        let legs = app.also.as_deref().unwrap_or_default();
+        let leg = legs
+            .iter()
+            .find(|leg| leg.value.backend.value == called)
+            .map(|leg| &leg.value.backend);
+        if let Some(leg) = leg {
+            self.error(leg, again)
+                .hint("leave it out: its data goes there anyway");
+        } else if let Some(backend) = &app.backend {
+            self.error(
+                backend,
+                format!("{again}: an app above names it under `also`"),
+            )
+            .hint("write `also: []` here, or the other backends that are meant");
+        }
+    }
+
+    fn known_backend(&mut self, written: &Spanned<String>) -> Option<BackendId> {
+        let known = self.around.backends;
+        let found = known.find(&written.value);
+        if found.is_none() {
+            let all = || known.iter().map(|(_, known)| &**known);
+            let hint = match nearest(&written.value, all()) {
+                Some(word) => format!("did you mean {}?", name(word)),
+                None if known.are_several() => format!("the configuration has {}", names(all())),
+                None => {
+                    "the configuration has one backend: name others under its `backends`".to_owned()
+                }
+            };
+            self.error(
+                written,
+                format!("there is no backend {}", name(&written.value)),
+            )
+            .hint(hint);
+        }
+        found
     }
 
     /// Where an app's alerts go: names that the operator has given.

@@ -8,7 +8,8 @@ use std::fmt;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
-use serde::de::{Deserializer, EnumAccess, VariantAccess, Visitor};
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{Deserializer, EnumAccess, MapAccess, VariantAccess, Visitor};
 
 use crate::document::quantity::{RawDuration, RawSize};
 use crate::document::{self, Entries, Spanned};
@@ -59,6 +60,14 @@ pub(super) struct RawApp {
     /// What this app and all beneath it may export together.
     #[serde(default)]
     pub quota: Option<Spanned<RawQuota>>,
+    /// The configuration's backend that this app's data goes to, and that of all beneath unless they say otherwise: its name,
+    /// or `{ name, from, until }`. Default: the configuration's `default_backend`.
+    #[serde(default)]
+    pub backend: Option<Spanned<RawAppBackend>>,
+    /// Other backends that get this app's data too, and that of all beneath unless they say otherwise. An empty list ends
+    /// what is inherited.
+    #[serde(default)]
+    pub also: Option<Vec<Spanned<RawAlso>>>,
     /// What becomes of this app's alerts.
     #[serde(default)]
     pub alerts: Option<RawAppAlerts>,
@@ -68,6 +77,88 @@ pub(super) struct RawApp {
     /// The apps beneath, by name.
     #[serde(default)]
     pub apps: Entries<RawApp>,
+}
+
+/// A backend's name, with the time that it counts or without.
+#[derive(Debug)]
+pub(super) enum RawAppBackend {
+    Name(String),
+    Timed(RawTimedBackend),
+}
+
+/// A backend for a time; outside of it what is above counts.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "TimedBackend")]
+pub(super) struct RawTimedBackend {
+    /// One of the configuration's `backends`.
+    pub name: Spanned<String>,
+    /// RFC 3339; it counts from then on.
+    #[serde(default)]
+    pub from: Option<Spanned<String>>,
+    /// RFC 3339; it counts until just before then.
+    #[serde(default)]
+    pub until: Option<Spanned<String>>,
+}
+
+/// Another backend that gets an app's data too.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Also")]
+pub(super) struct RawAlso {
+    /// One of the configuration's `backends`, not the app's own.
+    pub backend: Spanned<String>,
+    /// What becomes of a call that it does not take.
+    pub mode: RawAlsoMode,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "AlsoMode")]
+pub(super) enum RawAlsoMode {
+    /// Nothing: what it did not take is told loudly, and the call goes on.
+    Mirror,
+    /// The call is to be tried again.
+    Require,
+}
+
+impl<'de> Deserialize<'de> for RawAppBackend {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct EitherForm;
+
+        impl<'de> Visitor<'de> for EitherForm {
+            type Value = RawAppBackend;
+
+            fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+                formatter.write_str("a backend's name, or a mapping with `name`")
+            }
+
+            fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
+                Ok(RawAppBackend::Name(name.to_owned()))
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Self::Value, A::Error> {
+                RawTimedBackend::deserialize(MapAccessDeserializer::new(map))
+                    .map(RawAppBackend::Timed)
+            }
+        }
+
+        deserializer.deserialize_any(EitherForm)
+    }
+}
+
+impl JsonSchema for RawAppBackend {
+    fn schema_name() -> Cow<'static, str> {
+        "AppBackend".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let timed = generator.subschema_for::<RawTimedBackend>();
+        json_schema!({
+            "x-hint": "write a backend's name, or `{ name: …, from: 2027-01-01T00:00:00Z }`",
+            "anyOf": [{ "type": "string" }, timed],
+        })
+    }
 }
 
 /// What becomes of an app's alerts.

@@ -55,6 +55,7 @@ fn load(text: &str) -> Policy {
         trust_domains: &[],
         authorities: &[],
         destinations: &[],
+        backends: &crate::apps::BackendNames::default(),
         now: UnixMillis(0),
     };
     let (policy, found) = Policy::load(Path::new("policy.yaml"), text, &around);

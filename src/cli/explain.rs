@@ -17,10 +17,10 @@ use serde_json::{Value, json};
 
 use super::{ExplainArguments, Loaded, Output, load};
 use crate::accept::{Call, Caller, ClientAuthority, RequestKind};
-use crate::apps::{Glob, Mark};
+use crate::apps::{BackendId, Glob, Mark};
 use crate::causes::chain;
 use crate::clock::{Clock, UnixMillis};
-use crate::config::{WayOut, ways_out};
+use crate::config::{WayOut, upstream_way, ways_out};
 use crate::document::Diagnostic;
 use crate::explain;
 use crate::explain::{DescribedHeadFault, Judged, Marks, Stages};
@@ -224,7 +224,9 @@ async fn walk(
     }
     story.allowed = judged.allowed();
     story.stages.extend(judged.stages(policy, profile));
-    if let Some(way) = way_out(&call, checked).filter(|_| story.allowed) {
+    if let Some(way) =
+        way_out(&call, checked, checked.backend_names.default).filter(|_| story.allowed)
+    {
         story.stages.push((
             "egress",
             json!({ "to": way.to, "proxy": way.proxy.as_deref().unwrap_or("none") }),
@@ -234,8 +236,9 @@ async fn walk(
 }
 
 /// Which way an allowed call would leave; `None` for what is answered here.
-fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
-    let upstreams = &checked.upstreams;
+fn way_out(call: &Call, checked: &crate::config::Checked, backend: BackendId) -> Option<WayOut> {
+    let names = &checked.backend_names;
+    let upstreams = &checked.backends.get(backend.place())?.upstreams;
     let or_ingest = |given, name| if given { name } else { "ingest" };
     let which = match &call.kind {
         RequestKind::Ingest(_) => "ingest",
@@ -247,9 +250,8 @@ fn way_out(call: &Call, checked: &crate::config::Checked) -> Option<WayOut> {
         RequestKind::Query(_) | RequestKind::Tree(_) => "query",
         _ => return None,
     };
-    ways_out(checked)
-        .into_iter()
-        .find(|way| way.what == format!("upstream {which}"))
+    let what = upstream_way(names.told(backend).as_deref(), which);
+    ways_out(checked).into_iter().find(|way| way.what == what)
 }
 
 fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, ExplainFault> {

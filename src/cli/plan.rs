@@ -134,6 +134,7 @@ fn join(
                 .map(|one| one.name.clone())
                 .collect(),
             profile: checked.profile.clone(),
+            backends: checked.backend_names.clone(),
         }),
         None => config::glance(path),
     };
@@ -146,15 +147,7 @@ fn join(
         let bindings: Vec<&str> = policy.binding_names().collect();
         findings.extend(checked.check_client_tokens(&bindings, read_at));
         findings.extend(checked.check_webhooks(policy.tree().nodes().map(|(_, node)| &node.path)));
-        let projects = policy.projects().iter();
-        findings.extend(checked.check_projects(projects.map(|project| {
-            (
-                project.value.as_str(),
-                checked.policy.as_path(),
-                project.line(),
-                project.column(),
-            )
-        })));
+        findings.extend(checked.check_projects(&checked.policy, &policy.backend_uses()));
     }
     Loaded {
         checked,
@@ -190,6 +183,7 @@ fn read_policy(
         trust_domains: &around.trust_domains,
         authorities: &around.authorities,
         destinations: &around.destinations,
+        backends: &around.backends,
         now: clock.now(),
     };
     let (policy, found) = Policy::load(file, &text, &surroundings);
@@ -225,10 +219,8 @@ impl Loaded {
                         ..login
                     }
                 }),
-                ingest: checked.upstreams.ingest,
-                query: checked.upstreams.query,
-                collector: checked.upstreams.collector,
-                logs: checked.upstreams.logs,
+                backends: checked.backends,
+                backend_names: checked.backend_names,
                 ingest_settings: checked.ingest,
                 query_settings: checked.query,
                 vault: checked.vault,

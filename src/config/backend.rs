@@ -1,94 +1,105 @@
-//! `profiles:` and `upstreams.*.profile`, checked: which kind of backend stands behind the gateway.
+//! `profiles:` and each `profile`, checked: which kinds of backends stand behind the gateway.
 //!
-//! What it does: reads the files of profiles, and finds the one profile that the upstreams name. What it refuses to know: what is
-//! in a profile. Invariants: what is named is what is served, or an error; a name is one profile's alone; an upstream that names
+//! What it does: reads the files of profiles, and finds the one profile that a backend and its endpoints name. What it refuses to know: what is
+//! in a profile. Invariants: what is named is what is served, or an error; a name is one profile's alone; an endpoint that names
 //! none is of the same kind as the others.
 
 use std::path::Path;
 use std::sync::Arc;
 
+use super::backends::Doors;
 use super::contents::{FileFault, read as read_bytes, tried};
-use super::raw::{RawCompression, RawConfig, RawService, RawUpstreams};
+use super::raw::RawCompression;
 use super::report::{ConfigFindings, Content};
 use crate::document::{Diagnostic, Spanned, name, names, nearest};
 use crate::otlp::Signal;
 use crate::profiles::Profile;
 use crate::transform::IngestSettings;
 
-/// The profile of all upstreams. A name that is not known is refused; the first known one stands in for it, so that the rest of
-/// the file can be checked.
-pub(crate) fn profile(
-    report: &mut ConfigFindings<'_>,
-    files: &[Spanned<String>],
-    upstreams: &RawUpstreams,
-) -> Arc<Profile> {
-    let before = report.found.len();
-    let own = from_files(report, files);
-    // What an unread or refused file would be called is not known.
-    let all_read = report.found.len() == before && (report.reads_profiles || files.is_empty());
-    let doors = [
-        ("ingest", &upstreams.ingest),
-        ("query", &upstreams.query),
-        ("collector", &upstreams.collector),
-        ("logs", &upstreams.logs),
-    ];
-    let given: Vec<(&str, &Spanned<String>)> = doors
-        .iter()
-        .filter_map(|(which, door)| Some((*which, door.as_ref()?.profile.as_ref()?)))
-        .collect();
-    let known: Vec<&str> = Profile::NAMES
-        .into_iter()
-        .chain(own.iter().map(|profile| profile.name.as_str()))
-        .collect();
-    let is_known = |at: &Spanned<String>| known.contains(&at.value.as_str());
-    for (which, at) in given.iter().filter(|(_, at)| all_read && !is_known(at)) {
-        let hint = match nearest(&at.value, known.iter().copied()) {
-            Some(word) => format!("did you mean {}?", name(word)),
-            None => format!(
-                "one of {}, or add its file to `profiles`",
-                names(known.iter().copied())
-            ),
-        };
-        let message = format!(
-            "unknown word {} for `upstreams.{which}.profile`",
-            name(&at.value)
-        );
-        report.error_with_hint(at, message, hint);
-    }
-    let sound = given.into_iter().filter(|(_, at)| is_known(at));
-    let sound: Vec<(&str, &Spanned<String>)> = sound.collect();
-    let names: Vec<&str> = sound.iter().map(|(_, at)| at.value.as_str()).collect();
-    if let Some(odd) = odd_one(&names)
-        && let (Some((first, named)), Some((which, at))) = (sound.first(), sound.get(odd))
-    {
-        let message = format!(
-            "`upstreams.{which}.profile` is {}, but `upstreams.{first}.profile` is {}",
-            name(&at.value),
-            name(&named.value)
-        );
-        report.error_with_hint(
-            at,
-            message,
-            "one gateway serves one kind of backend: name the same, or run another",
-        );
-    }
-    glimpsed(names, &own)
+/// The profiles that may be named.
+pub(crate) struct KnownProfiles {
+    own: Vec<Arc<Profile>>,
+    /// Whether all files could be read: what an unread or refused one would be called is not known.
+    all_read: bool,
 }
 
-/// What has no use where the backend has no query API.
-pub(crate) fn without_query(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
-    let why = format!("profile {} has no query API", name(&profile.name));
-    let listed = raw.listeners.iter().filter_map(|one| one.serves.as_ref());
-    for at in listed
-        .flatten()
-        .filter(|one| one.value == RawService::Query)
-    {
-        let message = format!("`query` cannot be served: {why}");
-        report.error_with_hint(at, message, "leave `query` out of `serves`");
+impl KnownProfiles {
+    pub(crate) fn of(report: &mut ConfigFindings<'_>, files: &[Spanned<String>]) -> Self {
+        let before = report.found.len();
+        let own = from_files(report, files);
+        let all_read = report.found.len() == before && (report.reads_profiles || files.is_empty());
+        KnownProfiles { own, all_read }
     }
-    if let Some(query) = &raw.upstreams.query {
-        let message = format!("`upstreams.query` has no use: {why}");
-        report.error_with_hint(&query.url, message, "remove it");
+
+    fn names(&self) -> impl Iterator<Item = &str> {
+        let own = self.own.iter().map(|profile| profile.name.as_str());
+        Profile::NAMES.into_iter().chain(own)
+    }
+
+    /// The profile that is named at `subject`. One that is not known is refused; `None`.
+    fn named(
+        &self,
+        report: &mut ConfigFindings<'_>,
+        at: &Spanned<String>,
+        subject: &str,
+    ) -> Option<Arc<Profile>> {
+        if self.names().any(|known| known == at.value) {
+            return Some(glimpsed([at.value.as_str()], &self.own));
+        }
+        if self.all_read {
+            let hint = match nearest(&at.value, self.names()) {
+                Some(word) => format!("did you mean {}?", name(word)),
+                None => format!(
+                    "one of {}, or add its file to `profiles`",
+                    names(self.names())
+                ),
+            };
+            let message = format!("unknown word {} for `{subject}`", name(&at.value));
+            report.error_with_hint(at, message, hint);
+        }
+        None
+    }
+
+    /// The profile of one backend: of `given`, which stands at `{subject}.profile`, or else of its endpoints. The first known
+    /// one stands in for what is refused, so that the rest of the file can be checked.
+    pub(crate) fn of_backend(
+        &self,
+        report: &mut ConfigFindings<'_>,
+        subject: &str,
+        given: Option<&Spanned<String>>,
+        doors: &Doors<'_>,
+    ) -> Arc<Profile> {
+        let own = given.map(|at| (format!("{subject}.profile"), at));
+        let at_doors = doors.each().into_iter().filter_map(|(which, door)| {
+            Some((
+                format!("{subject}.{which}.profile"),
+                door?.profile.as_ref()?,
+            ))
+        });
+        let mut first: Option<(String, &Spanned<String>, Arc<Profile>)> = None;
+        for (place, at) in own.into_iter().chain(at_doors) {
+            let Some(profile) = self.named(report, at, &place) else {
+                continue;
+            };
+            match &first {
+                Some((known, named, _)) if named.value != at.value => {
+                    let message = format!(
+                        "`{place}` is {}, but `{known}` is {}",
+                        name(&at.value),
+                        name(&named.value)
+                    );
+                    let hint = if given.is_some() {
+                        "a backend is of one kind: leave it out, or make it a backend of its own"
+                    } else {
+                        "a backend is of one kind: name the same, or list several under `backends`"
+                    };
+                    report.error_with_hint(at, message, hint);
+                }
+                Some(_) => {}
+                None => first = Some((place, at, profile)),
+            }
+        }
+        first.map_or_else(Profile::standard, |(_, _, profile)| profile)
     }
 }
 
@@ -129,6 +140,19 @@ pub(crate) fn glimpsed<'n>(
         .into_iter()
         .find_map(|name| Profile::named(name).or_else(|| of_files(name)))
         .unwrap_or_else(Profile::standard)
+}
+
+/// What clients may ask of backends of all these profiles.
+pub(crate) fn glimpsed_front<'n>(
+    names: impl IntoIterator<Item = &'n str>,
+    own: &[Arc<Profile>],
+) -> Arc<Profile> {
+    let all: Vec<Arc<Profile>> = names
+        .into_iter()
+        .map(|name| glimpsed([name], own))
+        .collect();
+    let first = all.iter().find(|one| one.has_query()).or(all.first());
+    first.map_or_else(Profile::standard, |first| Profile::front(first, &all))
 }
 
 /// Why a file is no profile.
@@ -196,27 +220,9 @@ fn from_files(report: &mut ConfigFindings<'_>, files: &[Spanned<String>]) -> Vec
     own.into_iter().map(|(_, profile)| profile).collect()
 }
 
-/// The place of the first name that is not the first one.
-fn odd_one(names: &[&str]) -> Option<usize> {
-    names.iter().position(|name| Some(name) != names.first())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn all_upstreams_name_one_profile() {
-        for (names, expected) in [
-            (&[][..], None),
-            (&["a"], None),
-            (&["a", "a", "a"], None),
-            (&["a", "a", "b", "a"], Some(2)),
-            (&["a", "b"], Some(1)),
-        ] {
-            assert_eq!(odd_one(names), expected, "{names:?}");
-        }
-    }
 
     #[test]
     fn every_known_name_is_a_profile_of_that_name() {

@@ -7,31 +7,29 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
 
+use super::backends::WrittenBackends;
 use super::client_tokens::{self, PlacedClientToken};
 use super::expiry::Dated;
 use super::raw::{
     RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService,
-    RawUpstream,
 };
 use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
     alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query,
-    upstreams, vault, web,
+    vault, web,
 };
 use crate::accept::ListenerSettings;
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendId, BackendNames};
 use crate::audit::{AuditSettings, OnFailure};
-use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
+use crate::authorize::{BackendUse, CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, name};
-use crate::forward::UpstreamSettings;
 use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
 use crate::profiles::Profile;
-use crate::state::{AlertSettings, QuerySettings};
+use crate::state::{AlertSettings, BackendSettings, QuerySettings};
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
 
@@ -45,9 +43,11 @@ pub struct Checked {
     pub listeners: Vec<ListenerSettings>,
     pub admin: SocketAddr,
     pub issuers: Vec<IssuerSettings>,
-    /// What is known of the backend that all upstreams lead to.
+    /// What clients may ask: what is known of the backends together.
     pub profile: Arc<Profile>,
-    pub upstreams: Upstreams,
+    /// At least one.
+    pub backends: Vec<BackendSettings>,
+    pub backend_names: BackendNames,
     pub ingest: IngestSettings,
     pub query: QuerySettings,
     pub vault: VaultSettings,
@@ -71,16 +71,8 @@ pub struct Checked {
     client_ca_places: BTreeMap<String, (u64, u64)>,
     /// Where `vault.projects` names each project.
     project_places: BTreeMap<String, (u64, u64)>,
-}
-
-/// The backend's endpoints. `ingest` is there if any listener serves it; likewise `query`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Upstreams {
-    pub ingest: Option<UpstreamSettings>,
-    pub query: Option<UpstreamSettings>,
-    /// Absent: where exports go.
-    pub collector: Option<UpstreamSettings>,
-    pub logs: Option<UpstreamSettings>,
+    /// Where `backends` names each backend.
+    backend_places: Vec<(u64, u64)>,
 }
 
 /// How the gateway's own log is written.
@@ -201,33 +193,44 @@ impl Checked {
             .collect()
     }
 
-    /// Compares the vault with the projects that the policy declares (each with the file, line and column
-    /// that declares it): an error for each project whose exports would have no token, a warning for each
-    /// project of the vault that no policy declares.
-    pub fn check_projects<'a>(
-        &self,
-        declared: impl IntoIterator<Item = (&'a str, &'a Path, u64, u64)>,
-    ) -> Vec<Diagnostic> {
+    /// Where a project's tokens for a backend are named.
+    fn token_key(&self, project: &str, backend: BackendId) -> String {
+        if backend == self.backend_names.default {
+            return format!("vault.projects.{project}.access_token");
+        }
+        let there = self.backend_names.name(backend);
+        format!("vault.projects.{project}.backends.{there}.access_token")
+    }
+
+    /// Compares the vault with what the policy in this file uses: an error for each project and backend to which nothing could
+    /// be sent for want of a token, a warning for each project of the vault that no policy declares, and for each backend that
+    /// no app's data goes to.
+    pub fn check_projects(&self, policy: &Path, uses: &[BackendUse]) -> Vec<Diagnostic> {
         let mut found = Vec::new();
         let mut unused = self.project_places.clone();
-        for (project, file, line, column) in declared {
+        for one in uses {
+            let project = &*one.project;
             unused.remove(project);
-            let tokens = self
-                .vault
-                .projects
-                .get(project)
+            let held = self.vault.projects.get(project);
+            let tokens = held
+                .and_then(|held| held.get(&one.backend))
                 .map_or(0, |secrets| secrets.access_token.len());
-            if self.serves_ingest() && tokens == 0 {
-                let message = format!(
-                    "project {} has no access token, so that nothing can be sent to it",
-                    name(project)
-                );
-                let hint = format!(
-                    "add `vault.projects.{project}.access_token` to `{}`",
-                    self.file.display()
-                );
-                found.push(Diagnostic::error(file, line, column, message).with_hint(hint));
+            let kind = self.backends.get(one.backend.place());
+            let wants_token = kind.is_none_or(|kind| kind.profile.wants_credential);
+            if !self.serves_ingest() || !wants_token || tokens > 0 {
+                continue;
             }
+            let (of_whom, key) = (name(project), self.token_key(project, one.backend));
+            let message = if one.backend == self.backend_names.default {
+                format!("project {of_whom} has no access token, so that nothing can be sent to it")
+            } else {
+                let there = name(self.backend_names.name(one.backend));
+                format!(
+                    "project {of_whom} has no access token for backend {there}, so that nothing can be sent to it there"
+                )
+            };
+            let hint = format!("add `{key}` to `{}`", self.file.display());
+            found.push(Diagnostic::error(policy, one.line, one.column, message).with_hint(hint));
         }
         for (project, (line, column)) in unused {
             let message = format!(
@@ -236,6 +239,18 @@ impl Checked {
             );
             let hint = "its credentials are never used: declare it, or remove it here";
             found.push(Diagnostic::warning(&self.file, line, column, message).with_hint(hint));
+        }
+        let places = self.backend_names.iter().zip(&self.backend_places);
+        for ((backend, called), (line, column)) in places {
+            let is_used = backend == self.backend_names.default
+                || backend == self.backend_names.queried
+                || uses.iter().any(|one| one.backend == backend);
+            if !is_used {
+                let message = format!("no app's data goes to backend {}", name(called));
+                let hint = "name it by `backend` or `also` at an app of the policy, or remove it";
+                found
+                    .push(Diagnostic::warning(&self.file, *line, *column, message).with_hint(hint));
+            }
         }
         found
     }
@@ -252,34 +267,25 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     assertions::check_proxies(report, &raw.issuers, &listeners);
     let client_tokens =
         client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
-    let profile = backend::profile(report, &raw.profiles, &raw.upstreams);
-    let mut door = |raw: &Option<RawUpstream>, which: &str, read_seconds: u64| {
-        upstreams::upstream(
-            report,
-            which,
-            raw.as_ref()?,
-            Duration::from_secs(read_seconds),
-            &egress,
-            &profile,
-        )
-    };
-    let upstreams = Upstreams {
-        ingest: door(&raw.upstreams.ingest, "ingest", 30),
-        // Queries may take long: Terraform's client waits 60 s.
-        query: door(&raw.upstreams.query, "query", 60),
-        collector: door(&raw.upstreams.collector, "collector", 30),
-        logs: door(&raw.upstreams.logs, "logs", 30),
-    };
-    if !profile.has_query() {
-        backend::without_query(report, raw, &profile);
+    let backends = WrittenBackends::read(report, raw);
+    let settings = backends.checked(report, &egress);
+    backends.without_query(report, raw);
+    if !backends.front.has_query() {
         for listener in &mut listeners {
             listener.serves.query = false;
         }
     }
     let ingest = ingest::ingest(report, &raw.ingest);
-    backend::compression(report, raw.ingest.compression.as_ref(), &ingest, &profile);
-    let query = query::query(report, &raw.query, &raw.upstreams, &profile);
-    let vault = vault::vault(report, &raw.vault);
+    for one in &settings {
+        backend::compression(
+            report,
+            raw.ingest.compression.as_ref(),
+            &ingest,
+            &one.profile,
+        );
+    }
+    let query = query::query(report, &raw.query, &backends);
+    let vault = vault::vault(report, &raw.vault, &backends.names);
     let login = web::login(report, raw);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
     let alerts = alerts::alerts(report, &raw.alerts, &egress);
@@ -290,7 +296,8 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     limits::shares(report, raw, &limits, queue_bytes, |service| {
         serves(raw, service)
     });
-    joined(report, raw, &profile);
+    backends.needed(report, raw);
+    joined(report, raw);
     if report.found.iter().any(Diagnostic::is_error) {
         return None;
     }
@@ -300,8 +307,9 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         listeners,
         admin,
         issuers,
-        profile,
-        upstreams,
+        profile: backends.front,
+        backends: settings,
+        backend_names: backends.names,
         ingest,
         query,
         vault,
@@ -317,6 +325,11 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         client_tokens,
         webhooks,
         client_ca_places: client_ca_places(raw),
+        backend_places: backends
+            .list
+            .iter()
+            .map(|one| one.at.map_or((0, 0), |at| (at.line(), at.column())))
+            .collect(),
         project_places: raw
             .vault
             .projects
@@ -347,55 +360,7 @@ fn serves(raw: &RawConfig, service: RawService) -> bool {
 }
 
 /// Checks that join parts of the file.
-fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig, profile: &Profile) {
-    let (ingest, query) = (&profile.addresses.ingest, &profile.addresses.query);
-    let upstreams = &raw.upstreams;
-    let reports = upstreams.collector.is_some() && upstreams.logs.is_some();
-    let doors = [
-        (
-            RawService::Ingest,
-            "ingest",
-            "ingest",
-            upstreams.ingest.is_some(),
-            ingest,
-        ),
-        (
-            RawService::Legacy,
-            "legacy",
-            "ingest",
-            upstreams.ingest.is_some() || reports,
-            ingest,
-        ),
-        (
-            RawService::Query,
-            "query",
-            "query",
-            upstreams.query.is_some(),
-            query,
-        ),
-    ];
-    for (service, word, door, present, url) in doors {
-        let needed = service != RawService::Query || profile.has_query();
-        for listener in raw.listeners.iter().filter(|_| needed && !present) {
-            let hint = format!(
-                "add `upstreams: {{ {door}: {{ url: {url} }} }}`, or leave `{word}` out of `serves`"
-            );
-            let message = format!(
-                "listener {} serves `{word}`, but there is no `upstreams.{door}`",
-                name(&listener.name.value)
-            );
-            match &listener.serves {
-                // Said of `ingest` already.
-                None if service == RawService::Legacy => {}
-                None => report.error_with_hint(&listener.name, message, hint),
-                Some(given) => {
-                    if let Some(at) = given.iter().find(|given| given.value == service) {
-                        report.error_with_hint(at, message, hint);
-                    }
-                }
-            }
-        }
-    }
+fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig) {
     let by_certificate = |listener: &RawListener| {
         listener
             .tls

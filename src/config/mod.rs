@@ -9,6 +9,7 @@ mod address;
 mod alerts;
 mod assertions;
 mod backend;
+mod backends;
 mod checked;
 mod claims;
 mod client_ca;
@@ -33,14 +34,15 @@ mod ways_out;
 mod web;
 mod webhooks;
 
-pub use checked::{Checked, LogFormat, LogSettings, Upstreams};
+pub use checked::{Checked, LogFormat, LogSettings};
 pub(crate) use client_tokens::parse_time;
 pub(crate) use report::{FOREIGN_NAME_FORM, OWN_NAME_FORM, is_foreign_name, is_own_name};
-pub(crate) use ways_out::{WayOut, ways_out};
+pub(crate) use ways_out::{WayOut, upstream_way, ways_out};
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::apps::BackendNames;
 use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
 use crate::document::{self, Diagnostic};
 use crate::egress::Environment;
@@ -98,8 +100,9 @@ pub(crate) struct Glance {
     pub authorities: Vec<CertificateAuthority>,
     /// Of alerts.
     pub destinations: Vec<String>,
-    /// Of the backend.
+    /// What clients may ask of the backends.
     pub profile: Arc<Profile>,
+    pub backends: BackendNames,
 }
 
 /// Glances at the file at `path`; `None` if it does not even name a policy.
@@ -133,6 +136,10 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         alerts: LenientAlerts,
         #[serde(default)]
         upstreams: serde_json::Value,
+        #[serde(default)]
+        backends: serde_json::Value,
+        #[serde(default)]
+        default_backend: String,
         #[serde(default)]
         profiles: serde_json::Value,
     }
@@ -168,17 +175,25 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
             }
         }
     }
-    let doors = lenient.upstreams.as_object();
-    let named = doors
+    let doors = lenient.upstreams.as_object().into_iter().flatten();
+    let several = lenient.backends.as_object();
+    let mut backends = match several.filter(|several| !several.is_empty()) {
+        Some(several) => BackendNames::new(several.keys().map(|name| Arc::from(name.as_str()))),
+        None => BackendNames::default(),
+    };
+    backends.default = backends.find(&lenient.default_backend).unwrap_or_default();
+    let named = several
         .into_iter()
         .flatten()
-        .filter_map(|(_, door)| door.get("profile")?.as_str());
+        .chain(doors)
+        .filter_map(|(_, one)| one.get("profile")?.as_str());
     let files = lenient.profiles.as_array().into_iter().flatten();
     let known: Vec<Arc<Profile>> = files
         .filter_map(|file| backend::read(&path.parent()?.join(file.as_str()?)).ok())
         .collect();
     Some(Glance {
-        profile: backend::glimpsed(named, &known),
+        profile: backend::glimpsed_front(named, &known),
+        backends,
         organization: lenient.organization,
         policy: path.parent().unwrap_or(Path::new("")).join(lenient.policy),
         trust_domains: lenient.issuers.iter().filter_map(trust_domain).collect(),

@@ -8,8 +8,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::address::HttpUrl;
+use super::backends::WrittenBackends;
 use super::limits::duration_between;
-use super::raw::{RawQuery, RawUpstreams};
+use super::raw::RawQuery;
 use super::report::ConfigFindings;
 use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::limits::Rate;
@@ -19,9 +20,9 @@ use crate::state::QuerySettings;
 pub(crate) fn query(
     report: &mut ConfigFindings<'_>,
     raw: &RawQuery,
-    upstreams: &RawUpstreams,
-    profile: &Profile,
+    backends: &WrittenBackends<'_>,
 ) -> QuerySettings {
+    let profile = &*backends.front;
     let default = QuerySettings::default();
     let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
     let cached = duration_between(
@@ -43,7 +44,7 @@ pub(crate) fn query(
             default.deadline,
             Duration::from_millis(1)..=Duration::from_secs(600),
         ),
-        ui: ui(report, upstreams, profile),
+        ui: ui(report, backends),
     }
 }
 
@@ -82,32 +83,45 @@ fn rates(
     checked
 }
 
-fn ui(report: &mut ConfigFindings<'_>, upstreams: &RawUpstreams, profile: &Profile) -> UiBase {
-    let others = [
-        ("ingest", &upstreams.ingest),
-        ("collector", &upstreams.collector),
-        ("logs", &upstreams.logs),
-    ];
-    for (which, door) in others {
-        if let Some(at) = door.as_ref().and_then(|door| door.ui.as_ref()) {
-            let hint = "put it at `upstreams.query`, or remove it";
-            report.error_with_hint(
-                at,
-                format!("`upstreams.{which}.ui` has no use: links are made for queries"),
-                hint,
-            );
+fn ui(report: &mut ConfigFindings<'_>, backends: &WrittenBackends<'_>) -> UiBase {
+    let asked = backends.queried().map(|asked| &asked.name);
+    let mut ui = UiBase::Profile;
+    for one in &backends.list {
+        for (which, door) in one.doors.each() {
+            let Some(at) = door.and_then(|door| door.ui.as_ref()) else {
+                continue;
+            };
+            let subject = format!("{}.{which}.ui", one.subject);
+            if which != "query" {
+                let hint = format!("put it at `{}.query`, or remove it", one.subject);
+                let message = format!("`{subject}` has no use: links are made for queries");
+                report.error_with_hint(at, message, hint);
+            } else if asked != Some(&one.name) {
+                let message = format!("`{subject}` has no use: links lead to one backend's pages");
+                report.error_with_hint(at, message, "remove it");
+            } else {
+                ui = base(report, at, &subject, &backends.front);
+            }
         }
     }
-    match upstreams.query.as_ref().and_then(|door| door.ui.as_ref()) {
-        None => UiBase::Profile,
-        Some(at) if at.value == "off" => UiBase::Off,
-        Some(at) => match HttpUrl::parse(&at.value) {
-            Ok(_) => UiBase::At(at.value.trim_end_matches('/').to_owned()),
-            Err(fault) => {
-                let hint = format!("write it like `{}`, or `off`", profile.ui_base());
-                report.error_with_hint(at, format!("`upstreams.query.ui` {fault}"), hint);
-                UiBase::Off
-            }
-        },
+    ui
+}
+
+fn base(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+    profile: &Profile,
+) -> UiBase {
+    if at.value == "off" {
+        return UiBase::Off;
+    }
+    match HttpUrl::parse(&at.value) {
+        Ok(_) => UiBase::At(at.value.trim_end_matches('/').to_owned()),
+        Err(fault) => {
+            let hint = format!("write it like `{}`, or `off`", profile.ui_base());
+            report.error_with_hint(at, format!("`{subject}` {fault}"), hint);
+            UiBase::Off
+        }
     }
 }

@@ -1,6 +1,6 @@
-//! `upstreams:`, checked.
+//! One endpoint of a backend, checked.
 //!
-//! What it does: the backend's URLs, our certificate for it, and waiting times. What it refuses to know:
+//! What it does: its URL, our certificate for it, and waiting times. What it refuses to know:
 //! connections. Invariant: an upstream path prefix is canonical, so that rebuilt paths stay so.
 
 use std::time::Duration;
@@ -15,16 +15,16 @@ use crate::egress::Egress;
 use crate::forward::{ClientIdentity, UpstreamSettings};
 use crate::profiles::Profile;
 
-/// `which` is `ingest`, `query`, `collector` or `logs`; `read` how long its answers may take by default.
+/// `place` is what it is called, `upstreams.ingest`; `read` how long its answers may take by default.
 pub(crate) fn upstream(
     report: &mut ConfigFindings<'_>,
-    which: &str,
+    place: &str,
     raw: &RawUpstream,
     read: Duration,
     egress: &Egress,
     profile: &Profile,
 ) -> Option<UpstreamSettings> {
-    let subject = |key: &str| format!("upstreams.{which}.{key}");
+    let subject = |key: &str| format!("{place}.{key}");
     let url = url(report, &raw.url, &subject("url"), profile);
     let plaintext = url.as_ref().is_some_and(|(url, _)| !url.tls);
     let ca = raw.ca.as_ref().map(|ca| {
@@ -33,21 +33,16 @@ pub(crate) fn upstream(
     });
     let client = raw.client.as_ref().map(|client| {
         only_over_tls(report, plaintext, &client.certificate, &subject("client"));
-        client_identity(report, which, client)
+        client_identity(report, place, client)
     });
-    let egress = own(
-        report,
-        egress,
-        raw.proxy.as_ref(),
-        &format!("upstreams.{which}"),
-    );
+    let egress = own(report, egress, raw.proxy.as_ref(), place);
     let proxy = match &url {
         Some((url, _)) => route(report, &egress, &raw.url, (url.tls, &url.host, url.port)),
         None => None,
     };
     let given = &raw.timeouts;
     let mut timeout = |given: Option<&_>, key: &str, default: Duration| {
-        let subject = format!("upstreams.{which}.timeouts.{key}");
+        let subject = format!("{place}.timeouts.{key}");
         duration_between(
             report,
             given,
@@ -136,10 +131,10 @@ fn only_over_tls<T>(
 
 fn client_identity(
     report: &mut ConfigFindings<'_>,
-    which: &str,
+    place: &str,
     raw: &RawClient,
 ) -> Option<ClientIdentity> {
-    let subject = |key: &str| format!("upstreams.{which}.client.{key}");
+    let subject = |key: &str| format!("{place}.client.{key}");
     let certificate = report.path(
         &raw.certificate,
         &subject("certificate"),

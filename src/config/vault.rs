@@ -4,16 +4,23 @@
 //! Invariant: neither a path nor a variable's name reaches a message, because a secret may have been
 //! pasted in its place.
 
+use std::collections::btree_map::Entry;
+
 use super::raw::{RawApiKeys, RawSecret, RawVault};
 use super::report::{ConfigFindings, Content, NamedFile};
-use crate::document::Spanned;
+use crate::apps::{BackendId, BackendNames};
+use crate::document::{Spanned, name, names, nearest};
 use crate::secret::SecretRef;
-use crate::vault::{ApiKeys, ProjectSecrets, VaultSettings};
+use crate::vault::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 /// The most tokens of one project that may overlap: the current one, the last, and some patience.
 const ACCESS_TOKEN_LIMIT: usize = 8;
 
-pub(crate) fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSettings {
+pub(crate) fn vault(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawVault,
+    backends: &BackendNames,
+) -> VaultSettings {
     let mut settings = VaultSettings {
         api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"),
         ..Default::default()
@@ -23,28 +30,75 @@ pub(crate) fn vault(report: &mut ConfigFindings<'_>, raw: &RawVault) -> VaultSet
         let Some(own_name) = report.foreign_name(project, "vault.projects.…") else {
             continue;
         };
-        if let Some(surplus) = secrets.access_token.get(ACCESS_TOKEN_LIMIT) {
-            report.error(
-                surplus,
-                format!("at most {ACCESS_TOKEN_LIMIT} access tokens of a project may overlap"),
-            );
+        let mut held = ProjectSecrets::new();
+        let written = (secrets.access_token.as_slice(), &secrets.api_key);
+        let own = credentials(report, written, &subject);
+        if own != BackendSecrets::default() {
+            held.insert(backends.default, own);
         }
-        let tokens = secrets.access_token.iter().enumerate();
-        let access_token = tokens
-            .filter_map(|(index, token)| {
-                secret(report, token, &format!("{subject}.access_token[{index}]"))
-            })
-            .collect();
-        let api_key = api_keys(report, &secrets.api_key, &format!("{subject}.api_key"));
-        settings.projects.insert(
-            own_name,
-            ProjectSecrets {
-                access_token,
-                api_key,
-            },
-        );
+        for (at, secrets) in &secrets.backends {
+            let Some(backend) = known(report, at, backends) else {
+                continue;
+            };
+            let subject = format!("{subject}.backends.{}", at.value);
+            let written = (secrets.access_token.as_slice(), &secrets.api_key);
+            let there = credentials(report, written, &subject);
+            match held.entry(backend) {
+                Entry::Vacant(place) => drop(place.insert(there)),
+                Entry::Occupied(_) => {
+                    let message = format!(
+                        "the credentials for backend {} stand twice: it is the default one",
+                        name(&at.value)
+                    );
+                    let hint = "leave them out here, or beside `backends`";
+                    report.error_with_hint(at, message, hint);
+                }
+            }
+        }
+        settings.projects.insert(own_name, held);
     }
     settings
+}
+
+fn known(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    backends: &BackendNames,
+) -> Option<BackendId> {
+    let found = backends.find(&at.value);
+    if found.is_none() {
+        let all = || backends.iter().map(|(_, known)| &**known);
+        let hint = match nearest(&at.value, all()) {
+            Some(word) => format!("did you mean {}?", name(word)),
+            None => format!("the configuration has {}", names(all())),
+        };
+        report.error_with_hint(at, format!("there is no backend {}", name(&at.value)), hint);
+    }
+    found
+}
+
+/// One project's at one backend.
+fn credentials(
+    report: &mut ConfigFindings<'_>,
+    (tokens, keys): (&[Spanned<RawSecret>], &RawApiKeys),
+    subject: &str,
+) -> BackendSecrets {
+    if let Some(surplus) = tokens.get(ACCESS_TOKEN_LIMIT) {
+        report.error(
+            surplus,
+            format!("at most {ACCESS_TOKEN_LIMIT} access tokens of a project may overlap"),
+        );
+    }
+    let tokens = tokens.iter().enumerate();
+    let access_token = tokens
+        .filter_map(|(index, token)| {
+            secret(report, token, &format!("{subject}.access_token[{index}]"))
+        })
+        .collect();
+    BackendSecrets {
+        access_token,
+        api_key: api_keys(report, keys, &format!("{subject}.api_key")),
+    }
 }
 
 fn api_keys(report: &mut ConfigFindings<'_>, raw: &RawApiKeys, subject: &str) -> ApiKeys {

@@ -13,7 +13,7 @@ use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WayOut {
-    /// `upstream ingest`, `issuer okta`, `destination oncall`.
+    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `destination oncall`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
     pub to: String,
@@ -36,16 +36,20 @@ impl fmt::Display for WayOut {
 
 /// Everything that the gateway calls of its own, each once.
 pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
-    let upstreams = &checked.upstreams;
-    let upstreams = [
-        ("ingest", &upstreams.ingest),
-        ("query", &upstreams.query),
-        ("collector", &upstreams.collector),
-        ("logs", &upstreams.logs),
-    ];
-    let upstreams = upstreams
-        .into_iter()
-        .filter_map(|(which, given)| Some(of_upstream(which, given.as_ref()?)));
+    let several = checked.backend_names.are_several();
+    let upstreams = checked.backends.iter().flat_map(|backend| {
+        let upstreams = &backend.upstreams;
+        let each = [
+            ("ingest", &upstreams.ingest),
+            ("query", &upstreams.query),
+            ("collector", &upstreams.collector),
+            ("logs", &upstreams.logs),
+        ];
+        each.into_iter().filter_map(move |(which, given)| {
+            let what = upstream_way(several.then_some(&*backend.name), which);
+            Some(of_upstream(what, given.as_ref()?))
+        })
+    });
     let login = checked.login.as_ref().map(|login| login.issuer.as_str());
     let issuers = checked.issuers.iter().filter_map(|issuer| {
         let (tls, host, port) = first_asked(issuer, login == Some(issuer.name.as_str()))?;
@@ -86,9 +90,17 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
     upstreams.chain(issuers).chain(destinations).collect()
 }
 
-fn of_upstream(which: &str, settings: &UpstreamSettings) -> WayOut {
+/// What the way to an endpoint is called. `backend`: its name, where there are several.
+pub(crate) fn upstream_way(backend: Option<&str>, which: &str) -> String {
+    match backend {
+        Some(backend) => format!("upstream {backend} {which}"),
+        None => format!("upstream {which}"),
+    }
+}
+
+fn of_upstream(what: String, settings: &UpstreamSettings) -> WayOut {
     WayOut {
-        what: format!("upstream {which}"),
+        what,
         to: place(&settings.host, settings.port),
         proxy: settings.proxy.as_ref().map(|proxy| proxy.authority()),
     }

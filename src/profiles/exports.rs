@@ -69,6 +69,20 @@ impl Accepts {
         is_sent && is_read
     }
 
+    /// What either takes.
+    pub(super) fn or(self, other: Accepts) -> Accepts {
+        Accepts {
+            http: self.http || other.http,
+            grpc: self.grpc || other.grpc,
+            protobuf: self.protobuf || other.protobuf,
+            json: self.json || other.json,
+            identity: self.identity || other.identity,
+            gzip: self.gzip || other.gzip,
+            deflate: self.deflate || other.deflate,
+            zstd: self.zstd || other.zstd,
+        }
+    }
+
     fn read(raw: RawAccepts) -> Self {
         let protocol = |one| raw.protocols.as_ref().is_none_or(|all| all.contains(&one));
         let encoding = |one| raw.encodings.as_ref().is_none_or(|all| all.contains(&one));

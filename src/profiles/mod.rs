@@ -12,6 +12,7 @@ mod around;
 mod bounds;
 mod exports;
 mod fault;
+mod front;
 mod load;
 mod matching;
 mod parameters;

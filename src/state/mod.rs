@@ -4,6 +4,7 @@
 //! what is shared by all snapshots. What it refuses to know: requests, the framework. Invariant: a snapshot is complete or
 //! does not exist.
 
+mod backends;
 pub(crate) mod changes;
 mod examine;
 mod settings;
@@ -12,9 +13,10 @@ mod snapshot;
 mod watched;
 pub(crate) mod work;
 
+pub use backends::BackendEndpoints;
 pub(crate) use examine::examine;
 pub use examine::{StartFault, Unbound};
-pub use settings::{AlertFieldSettings, AlertSettings, QuerySettings};
+pub use settings::{AlertFieldSettings, AlertSettings, BackendSettings, QuerySettings, Upstreams};
 pub use shared::{Readiness, Shared};
 pub use snapshot::{Listener, Settings, Snapshot};
 pub(crate) use watched::WatchedFiles;

@@ -1,11 +1,30 @@
-//! The checked settings of queries. `config` builds them; nothing here parses files.
+//! The checked settings of backends, queries and alerts. `config` builds them; nothing here parses files.
 
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::forward::DestinationSettings;
+use crate::forward::{DestinationSettings, UpstreamSettings};
 use crate::limits::Rate;
-use crate::profiles::{AlertLayout, UiBase};
+use crate::profiles::{AlertLayout, Profile, UiBase};
+
+/// One backend, by `upstreams` or one of `backends` of the configuration.
+#[derive(Clone, Debug)]
+pub struct BackendSettings {
+    pub name: Arc<str>,
+    /// What is known of its kind, with the values of its parameters.
+    pub profile: Arc<Profile>,
+    pub upstreams: Upstreams,
+}
+
+/// A backend's endpoints. `ingest` is there if any listener serves it; likewise `query` of the backend that is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Upstreams {
+    pub ingest: Option<UpstreamSettings>,
+    pub query: Option<UpstreamSettings>,
+    /// Legacy tracers' reports and log ingest; absent: they go where exports go.
+    pub collector: Option<UpstreamSettings>,
+    pub logs: Option<UpstreamSettings>,
+}
 
 /// `query:` of the configuration, and `upstreams.query.ui`.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -13,12 +13,13 @@ use std::time::Duration;
 use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
-use super::{AlertSettings, QuerySettings};
+use super::{AlertSettings, BackendEndpoints, BackendSettings, QuerySettings, backends};
 use crate::accept::{self, Connection, ListenerSettings, TlsFault};
+use crate::apps::BackendNames;
 use crate::audit::AuditSettings;
 use crate::authorize::Policy;
 use crate::clock::{Clock, UnixMillis};
-use crate::forward::{Backend, BackendFault, DestinationFault, UpstreamSettings, Webhook};
+use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
 use crate::identify::{
     AuthorityFault, ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier,
     IssuerFault, IssuerSettings, LoginFault, LoginSettings, Surroundings, WebhookFault,
@@ -44,12 +45,9 @@ pub struct Settings {
     pub login: Option<LoginSettings>,
     pub webhooks: Vec<WebhookSettings>,
     pub alerts: AlertSettings,
-    /// Absent where no listener serves it.
-    pub ingest: Option<UpstreamSettings>,
-    pub query: Option<UpstreamSettings>,
-    /// Legacy tracers' reports and log ingest; absent: they go where exports go.
-    pub collector: Option<UpstreamSettings>,
-    pub logs: Option<UpstreamSettings>,
+    /// At least one.
+    pub backends: Vec<BackendSettings>,
+    pub backend_names: BackendNames,
     pub(crate) ingest_settings: IngestSettings,
     pub(crate) query_settings: QuerySettings,
     pub vault: VaultSettings,
@@ -86,10 +84,8 @@ pub struct Snapshot {
     pub ui: Ui,
     pub listeners: Vec<Listener>,
     pub site: Arc<dyn Site>,
-    ingest: Option<Arc<Backend>>,
-    query: Option<Arc<Backend>>,
-    collector: Option<Arc<Backend>>,
-    logs: Option<Arc<Backend>>,
+    /// By number.
+    pub(super) backends: Vec<BackendEndpoints>,
 }
 
 /// One listener's part of the snapshot.
@@ -127,7 +123,7 @@ pub(crate) enum SnapshotFault {
     Credential(#[from] UnreadableCredential),
     #[error("upstream {name}")]
     Backend {
-        name: &'static str,
+        name: String,
         #[source]
         cause: BackendFault,
     },
@@ -196,31 +192,14 @@ impl Snapshot {
         };
         let around = ExportSurroundings {
             profile: &plan.profile,
+            default: plan.backend_names.default,
             home: &home,
         };
         let vault = Vault::open(&plan.vault, &around, clock.clone())
             .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
             .ok();
-        let mut open = |upstream: Upstream, settings: &Option<UpstreamSettings>| {
-            let fresh = Backend::open(settings.as_ref()?);
-            let fresh = fresh
-                .map_err(|cause| {
-                    faults.push(SnapshotFault::Backend {
-                        name: upstream.name(),
-                        cause,
-                    });
-                })
-                .ok()?;
-            // One that verifies alike keeps its connections.
-            let kept = previous
-                .and_then(|snapshot| snapshot.backend(upstream))
-                .filter(|kept| kept.is_same_as(&fresh));
-            Some(kept.cloned().unwrap_or(fresh))
-        };
-        let ingest = open(Upstream::Ingest, &plan.ingest);
-        let query = open(Upstream::Query, &plan.query);
-        let collector = open(Upstream::Collector, &plan.collector);
-        let logs = open(Upstream::Logs, &plan.logs);
+        let names = &plan.backend_names;
+        let backends = backends::open(&plan.backends, names, previous, &mut faults);
         match (identifier, vault) {
             (Some(identifier), Some(vault)) if faults.is_empty() => Ok(Snapshot {
                 number: NUMBER.fetch_add(1, Ordering::Relaxed),
@@ -238,10 +217,7 @@ impl Snapshot {
                 query_settings: Arc::new(plan.query_settings.clone()),
                 listeners,
                 site: plan.site.clone(),
-                ingest,
-                query,
-                collector,
-                logs,
+                backends,
             }),
             _ => Err(faults),
         }
@@ -274,12 +250,8 @@ impl Snapshot {
 
     /// `None` only for what no listener serves.
     pub(crate) fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
-        match upstream {
-            Upstream::Ingest => self.ingest.as_ref(),
-            Upstream::Query => self.query.as_ref(),
-            Upstream::Collector => self.collector.as_ref().or(self.ingest.as_ref()),
-            Upstream::Logs => self.logs.as_ref().or(self.ingest.as_ref()),
-        }
+        let default = self.policy.backends().default;
+        self.backends.get(default.place())?.endpoint(upstream)
     }
 }
 

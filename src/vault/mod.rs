@@ -11,7 +11,7 @@ mod search;
 mod settings;
 
 pub(crate) use search::{Finds, Owner, Search};
-pub use settings::{ApiKeys, ProjectSecrets, VaultSettings};
+pub use settings::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
+use crate::apps::BackendId;
 use crate::authorize::Permit;
 use crate::clock::{Clock, UnixMillis};
 use crate::otlp::Signal;
@@ -78,6 +79,7 @@ pub(crate) struct ExportHead {
 /// Where the vault's projects are, for what their exports carry.
 pub(crate) struct ExportSurroundings<'a> {
     pub profile: &'a Profile,
+    pub default: BackendId,
     /// The app that declares a project.
     pub home: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -139,6 +141,9 @@ impl Vault {
         let keys = open_keys("organization", &settings.api_keys, &mut read);
         let mut projects = HashMap::new();
         for (name, held) in &settings.projects {
+            let Some(held) = held.get(&around.default) else {
+                continue;
+            };
             let list: Vec<Arc<Secret>> = held
                 .access_token
                 .iter()

@@ -9,9 +9,9 @@ use lightkeeper::accept::{
     ForwardedSettings, FrontSettings, HealthSettings, ListenerSettings, Network, Networks, Serves,
     TlsSettings,
 };
-use lightkeeper::apps::{AppPath, Glob};
+use lightkeeper::apps::{AppPath, BackendId, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
-use lightkeeper::config::{self, LogFormat, LogSettings, Upstreams};
+use lightkeeper::config::{self, LogFormat, LogSettings};
 use lightkeeper::egress::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings};
 use lightkeeper::forward::{
     ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings,
@@ -23,9 +23,9 @@ use lightkeeper::identify::{
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
-use lightkeeper::state::{AlertFieldSettings, AlertSettings, QuerySettings};
+use lightkeeper::state::{AlertFieldSettings, AlertSettings, QuerySettings, Upstreams};
 use lightkeeper::transform::{Compression, IngestSettings};
-use lightkeeper::vault::{ApiKeys, ProjectSecrets, VaultSettings};
+use lightkeeper::vault::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 fn claim(text: &str) -> ClaimPath {
     ClaimPath::parse(text).unwrap()
@@ -204,8 +204,13 @@ fn every_key_arrives_in_the_checked_settings() {
         ..query.clone()
     };
     assert_eq!(checked.profile.name, "lightstep");
+    let [backend] = checked.backends.as_slice() else {
+        panic!("one backend")
+    };
+    assert_eq!(&*backend.name, "default");
+    assert_eq!(backend.profile.name, "lightstep");
     assert_eq!(
-        checked.upstreams,
+        backend.upstreams,
         Upstreams {
             ingest: Some(ingest),
             query: Some(query),
@@ -259,10 +264,11 @@ fn every_key_arrives_in_the_checked_settings() {
         write: Some(file("w")),
         admin: Some(admin),
     };
-    let shop = ProjectSecrets {
+    let shop = BackendSecrets {
         access_token: vec![file("shop"), SecretRef::Env("SHOP".into())],
         api_key: keys(file("a")),
     };
+    let shop: ProjectSecrets = [(BackendId::default(), shop)].into();
     assert_eq!(
         checked.vault,
         VaultSettings {

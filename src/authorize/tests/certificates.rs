@@ -47,6 +47,7 @@ fn said_beside(
         trust_domains: &svids.iter().map(svid_issuer).collect::<Vec<_>>(),
         authorities: &authorities.iter().map(authority).collect::<Vec<_>>(),
         destinations: &[],
+        backends: &crate::apps::BackendNames::default(),
         now: UnixMillis(0),
     };
     let text = format!(

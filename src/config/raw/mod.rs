@@ -37,14 +37,14 @@ pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
-pub(crate) use upstreams::{RawClient, RawUpstream, RawUpstreams};
+pub(crate) use upstreams::{RawBackend, RawClient, RawUpstream, RawUpstreams};
 pub(crate) use vault::{RawApiKeys, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::document::Spanned;
+use crate::document::{Entries, Spanned};
 
 /// Lightkeeper's configuration.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -68,9 +68,12 @@ pub(crate) struct RawConfig {
     /// Files of profiles beside the built-in ones: what is known of other backends.
     #[serde(default)]
     pub profiles: Vec<Spanned<String>>,
-    /// The backend.
-    #[serde(default)]
-    pub upstreams: RawUpstreams,
+    /// The backend, if there is one alone; policies know it as `default`.
+    pub upstreams: Option<RawUpstreams>,
+    /// Several backends, by name; instead of `upstreams`.
+    pub backends: Option<Spanned<Entries<RawBackend>>>,
+    /// Which of `backends` takes the data of apps that name none; needed if there are several.
+    pub default_backend: Option<Spanned<String>>,
     /// Through which proxy the gateway's own calls leave: to the backend, to issuers, to destinations of alerts.
     #[serde(default)]
     pub egress: RawEgress,

@@ -1,20 +1,43 @@
-//! `upstreams:`, as they are written.
+//! `upstreams:` and `backends:`, as they are written.
 //!
-//! What it does: mirrors the backend's endpoints and how long to wait for them. What it refuses to know: which endpoint
+//! What it does: mirrors backends, their endpoints and how long to wait for them. What it refuses to know: which endpoint
 //! is needed, and which profiles there are.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::egress::RawProxy;
-use crate::document::Spanned;
 use crate::document::quantity::RawDuration;
+use crate::document::{Entries, Spanned};
+
+/// One of several backends.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Backend")]
+pub(crate) struct RawBackend {
+    /// What kind of backend it is, by the name of a built-in profile or of one of `profiles`.
+    pub profile: Spanned<String>,
+    /// Values of the parameters that the profile asks for.
+    #[serde(default)]
+    pub with: Entries<Spanned<String>>,
+    /// Where exports go; default: the profile's own address, if it has one.
+    pub ingest: Option<RawUpstream>,
+    /// Where queries go, if its profile has a query API; without it the backend is not asked.
+    pub query: Option<RawUpstream>,
+    /// Where legacy tracers' reports go; default: as `ingest`.
+    pub collector: Option<RawUpstream>,
+    /// Where the legacy log ingest (`_bulk`) goes; default: as `ingest`.
+    pub logs: Option<RawUpstream>,
+}
 
 /// The backend's endpoints.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Upstreams")]
 pub(crate) struct RawUpstreams {
+    /// Values of the parameters that the profile asks for.
+    #[serde(default)]
+    pub with: Entries<Spanned<String>>,
     /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
     pub ingest: Option<RawUpstream>,
     /// Where queries go; needed if a listener serves `query`.
@@ -31,7 +54,7 @@ pub(crate) struct RawUpstreams {
 #[schemars(rename = "Upstream")]
 pub(crate) struct RawUpstream {
     /// Which backend it is, by the name of a built-in profile or of one of `profiles`, the same at all upstreams; default: as
-    /// at the others, or `lightstep`.
+    /// at the others, or `lightstep`; of one of `backends`: as there.
     pub profile: Option<Spanned<String>>,
     /// `https://host`, with a port and a path prefix if need be.
     pub url: Spanned<String>,

@@ -41,6 +41,23 @@ pub(crate) struct RawProject {
     /// API keys for calls on this project, instead of the organization's.
     #[serde(default)]
     pub api_key: RawApiKeys,
+    /// By the name of one of `backends`: this project's credentials there. What stands beside is for `default_backend`.
+    #[serde(default)]
+    pub backends: Entries<RawBackendSecrets>,
+}
+
+/// One project's credentials at one backend.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "BackendCredentials")]
+pub(crate) struct RawBackendSecrets {
+    /// Ingest tokens: the first is current, the rest overlap during a rotation.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub access_token: Vec<Spanned<RawSecret>>,
+    /// API keys for calls on this project.
+    #[serde(default)]
+    pub api_key: RawApiKeys,
 }
 
 /// API keys by what an operation does.
