@@ -16,7 +16,7 @@ use crate::accept::{
     self, AssertionHeader, Call, Caller, Connection, ListenerSettings, RequestKind, Serves,
     TreeRequest,
 };
-use crate::apps::{AppPath, Mark};
+use crate::apps::{AppPath, BackendId, Mark};
 use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
 use crate::federate;
@@ -218,6 +218,17 @@ impl Judged {
         }
     }
 
+    /// The backend that it would go to, if it is one call to one of them.
+    pub(crate) fn backend(&self) -> Option<BackendId> {
+        match self {
+            Judged::Decided { verdict, .. } if verdict.allowed => Some(verdict.backend),
+            Judged::Assigned { assignment, .. } if self.allowed() => {
+                Some(assignment.verdict.backend)
+            }
+            _ => None,
+        }
+    }
+
     /// The stages after the caller was identified, for a person who may read the whole policy.
     pub(crate) fn stages(&self, policy: &Policy, profile: &Profile) -> Stages {
         match self {
@@ -247,7 +258,7 @@ impl Judged {
                 let version = policy.version();
                 let parts: Vec<Value> = parts
                     .iter()
-                    .map(|(operation, verdict)| part(*operation, verdict, profile))
+                    .map(|(operation, verdict)| part(*operation, verdict, policy, profile))
                     .collect();
                 vec![
                     (
@@ -260,7 +271,7 @@ impl Judged {
             Judged::Decided { operation, verdict } => {
                 let mut stages = vec![("authorize", decided(verdict, policy))];
                 if verdict.allowed {
-                    stages.push(("route", routed(verdict, profile, *operation)));
+                    stages.push(("route", routed(verdict, policy, profile, *operation)));
                 }
                 stages
             }
@@ -274,7 +285,8 @@ impl Judged {
                     stages.push(("assign", told(assignment)));
                 }
                 if self.allowed() {
-                    stages.push(("route", routed(&assignment.verdict, profile, *operation)));
+                    let verdict = &assignment.verdict;
+                    stages.push(("route", routed(verdict, policy, profile, *operation)));
                 }
                 stages
             }
@@ -316,15 +328,26 @@ fn parts(
     Judged::Parts(questions.map(judge).collect())
 }
 
-fn part(operation: OperationId, verdict: &Verdict, profile: &Profile) -> Value {
-    json!({
+fn part(operation: OperationId, verdict: &Verdict, policy: &Policy, profile: &Profile) -> Value {
+    let told = json!({
         "project": verdict.project.as_deref(),
         "app": verdict.app.as_ref().map(AppPath::as_str),
         "permission": profile.operation(operation).permission,
         "decision": if verdict.allowed { "allow" } else { "deny" },
         "reason": verdict.reason.unwrap_or(Reason::Ok),
         "bindings": verdict.bindings.iter().map(|name| &**name).collect::<Vec<_>>(),
-    })
+    });
+    at_backend(told, verdict, policy)
+}
+
+/// Names the backend, where there are several.
+fn at_backend(mut told: Value, verdict: &Verdict, policy: &Policy) -> Value {
+    if let Some(backend) = policy.backends().told(verdict.backend)
+        && let Some(members) = told.as_object_mut()
+    {
+        members.insert("backend".to_owned(), json!(&*backend));
+    }
+    told
 }
 
 fn asked<'a>(
@@ -440,7 +463,9 @@ fn told(assignment: &Assignment) -> Value {
     })
 }
 
-fn routed(verdict: &Verdict, profile: &Profile, operation: OperationId) -> Value {
+fn routed(verdict: &Verdict, policy: &Policy, profile: &Profile, operation: OperationId) -> Value {
     let credential = profile.operation(operation).credential;
-    json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") })
+    let told =
+        json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") });
+    at_backend(told, verdict, policy)
 }

@@ -1,17 +1,19 @@
 //! The fourth room: a permit and a call become a route.
 //!
-//! What it does: names the upstream, the lane, the credential's kind and the path to ask, rebuilt from
+//! What it does: names the backend and its upstream, the lane, the credential's kind and the path to ask, rebuilt from
 //! typed values. What it refuses to know: identities, secrets, sockets.
 //! Invariants: only a permit opens a route; the client's own path string takes no part in it.
 
 use crate::accept::{Call, Protocol, RequestKind};
+use crate::apps::BackendId;
 use crate::authorize::Permit;
 use crate::lightstep::Format;
 use crate::otlp::Signal;
 use crate::percent;
 use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
+use crate::reason::Reason;
 
-/// Which backend.
+/// Which endpoint of a backend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Upstream {
     /// Exports.
@@ -46,6 +48,7 @@ pub(crate) enum Lane {
 /// Where a permitted call goes.
 #[derive(Debug)]
 pub(crate) struct Route {
+    backend: BackendId,
     upstream: Upstream,
     lane: Lane,
     project: Option<String>,
@@ -56,6 +59,11 @@ pub(crate) struct Route {
 }
 
 impl Route {
+    /// Whose endpoint it is.
+    pub(crate) fn backend(&self) -> BackendId {
+        self.backend
+    }
+
     pub(crate) fn upstream(&self) -> Upstream {
         self.upstream
     }
@@ -93,40 +101,119 @@ impl Route {
     }
 }
 
-/// Finds the route of a permitted call; `None` for what is answered by the gateway itself.
+/// Why a permitted call has no route.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum RouteFault {
+    /// It is answered by the gateway itself: to ask for a route is a defect of ours.
+    NoUpstream,
+    /// The permit's backend takes no such report or export.
+    NotTaken,
+    /// The permit's backend cannot be asked.
+    NoQueryApi,
+}
+
+impl RouteFault {
+    pub(crate) fn reason(self) -> Reason {
+        match self {
+            RouteFault::NoUpstream => Reason::InternalDefect,
+            RouteFault::NotTaken => Reason::FormNotTaken,
+            RouteFault::NoQueryApi => Reason::NoQueryApi,
+        }
+    }
+}
+
+/// Why a backend cannot take what is asked; `None` if it can. `front`: what clients may ask; `target`: the backend's profile.
+pub(crate) fn untaken(
+    ask: &RequestKind,
+    (front, target): (&Profile, &Profile),
+) -> Option<RouteFault> {
+    // With one backend, what clients may ask is what it is asked.
+    if std::ptr::eq(front, target) {
+        return None;
+    }
+    match ask {
+        RequestKind::Ingest(ask) => {
+            let grpc = ask.protocol == Protocol::Grpc;
+            let takes = target.exports(ask.signal).accepts.takes(grpc, ask.encoding)
+                && target.takes_exports(ask.signal, grpc);
+            (!takes).then_some(RouteFault::NotTaken)
+        }
+        RequestKind::Legacy(ask) => {
+            let grpc = ask.protocol == Protocol::Grpc;
+            let row = target.same_report(grpc, &ask.upstream_path, ask.format);
+            row.is_none().then_some(RouteFault::NotTaken)
+        }
+        RequestKind::Query(_) => (!target.has_query()).then_some(RouteFault::NoQueryApi),
+        RequestKind::Own(_)
+        | RequestKind::Site(_)
+        | RequestKind::Tree(_)
+        | RequestKind::Alert(_)
+        | RequestKind::Unknown
+        | RequestKind::Unacceptable(_) => None,
+    }
+}
+
+/// Finds the route of a permitted call. `front`: what clients may ask; `target`: the profile of the permit's backend.
 pub(crate) fn route(
     permit: &Permit,
     call: &Call,
-    profile: &Profile,
+    (front, target): (&Profile, &Profile),
     organization: &str,
-) -> Option<Route> {
-    let operation = profile.operation(permit.operation());
+) -> Result<Route, RouteFault> {
+    let operation = front.operation(permit.operation());
     let project = permit.project().map(str::to_owned);
+    let backend = permit.backend();
+    if let Some(fault) = untaken(&call.kind, (front, target)) {
+        return Err(fault);
+    }
+    let is_same = std::ptr::eq(front, target);
     match &call.kind {
-        RequestKind::Ingest(ask) => Some(Route {
-            upstream: Upstream::Ingest,
-            lane: Lane::Streamed(ask.protocol),
-            project,
-            credential: operation.credential,
-            signal: Some(ask.signal),
-            legacy: None,
-            path_and_query: ask.upstream_path.clone(),
-        }),
-        RequestKind::Legacy(ask) => Some(Route {
-            upstream: match ask.host {
-                Host::Ingest => Upstream::Ingest,
-                Host::Collector => Upstream::Collector,
-                Host::Logs => Upstream::Logs,
-            },
-            lane: Lane::Streamed(ask.protocol),
-            project,
-            credential: operation.credential,
-            signal: Some(ask.signal),
-            legacy: Some((ask.format, ask.token)),
-            path_and_query: ask.upstream_path.clone(),
-        }),
+        RequestKind::Ingest(ask) => {
+            let path_and_query = if is_same {
+                ask.upstream_path.clone()
+            } else {
+                let grpc = ask.protocol == Protocol::Grpc;
+                target
+                    .export_path(ask.signal, grpc, &ask.upstream_path)
+                    .ok_or(RouteFault::NotTaken)?
+            };
+            Ok(Route {
+                backend,
+                upstream: Upstream::Ingest,
+                lane: Lane::Streamed(ask.protocol),
+                project,
+                credential: operation.credential,
+                signal: Some(ask.signal),
+                legacy: None,
+                path_and_query,
+            })
+        }
+        RequestKind::Legacy(ask) => {
+            let (host, token) = if is_same {
+                (ask.host, ask.token)
+            } else {
+                let grpc = ask.protocol == Protocol::Grpc;
+                let row = target.same_report(grpc, &ask.upstream_path, ask.format);
+                let row = row.ok_or(RouteFault::NotTaken)?;
+                (row.host, row.token)
+            };
+            Ok(Route {
+                backend,
+                upstream: match host {
+                    Host::Ingest => Upstream::Ingest,
+                    Host::Collector => Upstream::Collector,
+                    Host::Logs => Upstream::Logs,
+                },
+                lane: Lane::Streamed(ask.protocol),
+                project,
+                credential: operation.credential,
+                signal: Some(ask.signal),
+                legacy: Some((ask.format, token)),
+                path_and_query: ask.upstream_path.clone(),
+            })
+        }
         RequestKind::Query(ask) => {
-            let mut target = format!("{}/", profile.query_prefix);
+            let mut target = format!("{}/", front.query_prefix);
             target.extend(percent::encode(organization));
             target.push_str(&operation.path(ask.project.as_deref(), &ask.parameters));
             for (index, (key, value)) in ask.query.iter().enumerate() {
@@ -135,7 +222,8 @@ pub(crate) fn route(
                 target.push('=');
                 target.extend(percent::encode(value));
             }
-            Some(Route {
+            Ok(Route {
+                backend,
                 upstream: Upstream::Query,
                 lane: Lane::Terminated(operation.response),
                 project,
@@ -150,6 +238,6 @@ pub(crate) fn route(
         | RequestKind::Tree(_)
         | RequestKind::Alert(_)
         | RequestKind::Unknown
-        | RequestKind::Unacceptable(_) => None,
+        | RequestKind::Unacceptable(_) => Err(RouteFault::NoUpstream),
     }
 }

@@ -38,6 +38,7 @@ pub struct Metrics {
     duration: HistogramVec,
     bytes: IntCounterVec,
     upstream: IntCounterVec,
+    backends: BackendMetrics,
     edge: EdgeMetrics,
     reloads: IntCounterVec,
     keys: IntCounterVec,
@@ -75,6 +76,28 @@ pub struct Finished<'a> {
     pub(crate) bytes_out: u64,
     /// Items of an export: accepted by the backend, rejected by us or by it.
     pub items: (u64, u64),
+}
+
+/// What each of several backends says. Empty where there is one.
+struct BackendMetrics {
+    responses: IntCounterVec,
+    items: IntCounterVec,
+}
+
+impl BackendMetrics {
+    fn new(make: &Making) -> Result<Self, prometheus::Error> {
+        let responses = make.counter(
+            "backend_responses_total",
+            "Where there are several backends: answers of each by endpoint and status.",
+            &["backend", "upstream", "status"],
+        )?;
+        let items = make.counter(
+            "backend_items_total",
+            "Where there are several backends: spans, data points and log records of exports by backend and result (accepted or rejected).",
+            &["backend", "result"],
+        )?;
+        Ok(BackendMetrics { responses, items })
+    }
 }
 
 /// What becomes of queries, and of what the backend answers.
@@ -173,6 +196,7 @@ impl Metrics {
             "Answers of the backends by status.",
             &["upstream", "status"],
         )?;
+        let backends = BackendMetrics::new(&make)?;
         let reloads = make.counter(
             "reloads_total",
             "Reloads by result (ok or failed).",
@@ -276,6 +300,7 @@ impl Metrics {
             duration,
             bytes,
             upstream,
+            backends,
             edge,
             reloads,
             keys,
@@ -331,6 +356,25 @@ impl Metrics {
         self.upstream
             .with_label_values(&[upstream, status_word(status)])
             .inc();
+    }
+
+    /// Counts what one of several backends answered, and what became of an export's items there (accepted, rejected).
+    pub(crate) fn answered_by(
+        &self,
+        (backend, upstream): (&str, &str),
+        status: Option<u16>,
+        items: (u64, u64),
+    ) {
+        if let Some(status) = status {
+            let labels = [backend, upstream, status_word(status)];
+            self.backends.responses.with_label_values(&labels).inc();
+        }
+        for (result, count) in [("accepted", items.0), ("rejected", items.1)] {
+            if count > 0 {
+                let counter = self.backends.items.with_label_values(&[backend, result]);
+                counter.inc_by(count);
+            }
+        }
     }
 
     /// `outcome`: `ok`, or why a login failed.

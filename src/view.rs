@@ -99,6 +99,8 @@ pub struct AppView {
     pub project: Option<String>,
     /// The app that declares the project, if it is another.
     pub(crate) project_home: Option<String>,
+    /// Where its data goes, if there are several backends.
+    pub backend: Option<String>,
     pub owners: Vec<String>,
     /// Paths and names of the apps beneath that lead somewhere.
     pub apps: Vec<(String, String)>,

@@ -26,6 +26,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
         operation,
         app,
         project,
+        backend,
         decision,
         reason,
         detail,
@@ -60,6 +61,7 @@ pub(super) fn write(record: &Record, out: &mut Vec<u8>) {
     some_text(out, ",\"operation\":", operation.as_deref());
     some_text(out, ",\"app\":", app.as_deref());
     some_text(out, ",\"project\":", project.as_deref());
+    some_text(out, ",\"backend\":", backend.as_deref());
     some_text(out, ",\"decision\":", *decision);
     text(out, ",\"reason\":", reason.code());
     some_text(out, ",\"detail\":", detail.as_deref());
@@ -122,6 +124,7 @@ fn part(out: &mut Vec<u8>, part: &PartRecord) {
     let PartRecord {
         apps,
         project,
+        backend,
         destination,
         items,
         reason,
@@ -131,6 +134,7 @@ fn part(out: &mut Vec<u8>, part: &PartRecord) {
     listed(out, apps, |out, app| text(out, "", app));
     out.extend_from_slice(b"]");
     some_text(out, ",\"project\":", project.as_deref());
+    some_text(out, ",\"backend\":", backend.as_deref());
     some_text(out, ",\"destination\":", destination.as_deref());
     out.extend_from_slice(b",\"items\":");
     counted(out, *items);
@@ -227,10 +231,12 @@ mod tests {
 
     fn parts() -> impl Strategy<Value = PartRecord> {
         let status = some(any::<u16>());
-        (names(), some(any_text()), some(any_text()), items(), status).prop_map(
-            |(apps, project, destination, items, upstream_status)| PartRecord {
+        let texts = [some(any_text()), some(any_text()), some(any_text())];
+        (names(), texts, items(), status).prop_map(
+            |(apps, [project, backend, destination], items, upstream_status)| PartRecord {
                 apps,
                 project: project.map(NameText::from),
+                backend: backend.map(NameText::from),
                 destination: destination.map(NameText::from),
                 items,
                 reason: Reason::NotSent,
@@ -259,7 +265,7 @@ mod tests {
             any_text(),
             events,
         );
-        let names_of = proptest::collection::vec(some(any_text()), 8);
+        let names_of = proptest::collection::vec(some(any_text()), 9);
         let about = (
             some(callers()),
             some(certificates()),
@@ -287,6 +293,7 @@ mod tests {
                     operation: name(4),
                     app: name(5),
                     project: name(6),
+                    backend: name(8),
                     decision: status.map(|_| "allow"),
                     reason: Reason::Ok,
                     detail: texts[7].clone().map(Into::into),

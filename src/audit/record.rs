@@ -90,6 +90,9 @@ pub struct Record {
     pub app: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<NameText>,
+    /// Where it went, if there are several backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub decision: Option<&'static str>,
     pub reason: Reason,
@@ -146,6 +149,7 @@ impl Record {
             + name(&self.operation)
             + name(&self.app)
             + name(&self.project)
+            + name(&self.backend)
             + self.detail.as_ref().map_or(0, |detail| detail.len());
         let listed = |names: &[NameText]| {
             names
@@ -157,6 +161,7 @@ impl Record {
             size_of::<PartRecord>()
                 + listed(&part.apps)
                 + name(&part.project)
+                + name(&part.backend)
                 + name(&part.destination)
         });
         (size_of::<Record>() + texts + listed(&self.bindings) + parts.sum::<usize>()) as u64
@@ -176,6 +181,7 @@ impl Record {
             &mut self.operation,
             &mut self.app,
             &mut self.project,
+            &mut self.backend,
         ]
         .into_iter()
         .flatten()
@@ -218,6 +224,9 @@ pub struct PartRecord {
     pub apps: Vec<NameText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub project: Option<NameText>,
+    /// Where it went, if there are several backends.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backend: Option<NameText>,
     /// Of an alert: the destination's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<NameText>,
@@ -234,6 +243,7 @@ impl PartRecord {
         PartRecord {
             apps,
             project: None,
+            backend: None,
             destination: None,
             items: Items::default(),
             reason: Reason::NotSent,

@@ -115,15 +115,18 @@ impl Policy {
                     let project = self.tree.project_of(home).cloned();
                     self.decide_at(facts, row.permission_id, home, now)
                         .at(self.path(home), project)
+                        .on(self.backend_of(home, now))
                 }
                 None => Verdict::denied(Reason::ProjectUnknown),
             },
             (Scope::Organization, Target::Organization) => self
                 .decide_at(facts, row.permission_id, NodeId::ROOT, now)
-                .at(Some(AppPath::root()), None),
+                .at(Some(AppPath::root()), None)
+                .on(self.backends.queried),
             (Scope::Projects, Target::Projects) => self
                 .decide_projects(facts, row.permission_id, now)
-                .at(Some(AppPath::root()), None),
+                .at(Some(AppPath::root()), None)
+                .on(self.backends.queried),
             _ => Verdict::denied(Reason::EvaluationError),
         }
     }
@@ -135,16 +138,19 @@ impl Policy {
         node: NodeId,
         now: UnixMillis,
     ) -> Verdict {
-        self.export_to(node, self.decide_at(facts, row.permission_id, node, now))
+        let verdict = self.decide_at(facts, row.permission_id, node, now);
+        self.export_to(node, verdict, now)
     }
 
     /// A verdict on an export at a node, which needs a project to write to.
-    pub(super) fn export_to(&self, node: NodeId, verdict: Verdict) -> Verdict {
+    pub(super) fn export_to(&self, node: NodeId, verdict: Verdict, now: UnixMillis) -> Verdict {
         match self.tree.project_of(node) {
             None if verdict.allowed => {
                 Verdict::denied(Reason::AppWithoutProject).at(self.path(node), None)
             }
-            project => verdict.at(self.path(node), project.cloned()),
+            project => verdict
+                .at(self.path(node), project.cloned())
+                .on(self.backend_of(node, now)),
         }
     }
 
@@ -179,7 +185,9 @@ impl Policy {
         match self.only_app(&matched.allows, &matched.denies, false) {
             Ok(Fallback { node, .. }) => {
                 let allowed = self.allowed(&self.covering(&matched.allows, node), permission);
-                allowed.at(self.path(node), self.tree.project_of(node).cloned())
+                allowed
+                    .at(self.path(node), self.tree.project_of(node).cloned())
+                    .on(self.backend_of(node, now))
             }
             Err(Reason::NoWritableApp) => Verdict {
                 bindings: self.names(&matched.denies),
@@ -359,6 +367,7 @@ impl Policy {
             reason: None,
             app: None,
             project: None,
+            backend: self.backends.default,
             bindings: self.names(allows),
             visible_projects: Vec::new(),
             named_in_full: self

@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::verdict::Verdict;
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendId};
 use crate::profiles::OperationId;
 use crate::reason::Reason;
 
@@ -15,6 +15,7 @@ use crate::reason::Reason;
 pub struct Permit {
     app: AppPath,
     project: Option<Arc<str>>,
+    backend: BackendId,
     operation: OperationId,
     bindings: Vec<Arc<str>>,
     visible_projects: Vec<Arc<str>>,
@@ -28,6 +29,7 @@ impl Permit {
             (None, Some(app)) => Ok(Permit {
                 app,
                 project: verdict.project,
+                backend: verdict.backend,
                 operation,
                 bindings: verdict.bindings,
                 visible_projects: verdict.visible_projects,
@@ -48,6 +50,11 @@ impl Permit {
     /// The project whose credential may be lent; none for what is the organization's.
     pub fn project(&self) -> Option<&str> {
         self.project.as_deref()
+    }
+
+    /// The backend that it holds for: that of the app's data at the time of the decision.
+    pub fn backend(&self) -> BackendId {
+        self.backend
     }
 
     pub fn operation(&self) -> OperationId {

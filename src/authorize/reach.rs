@@ -24,6 +24,8 @@ pub(crate) struct Reach {
     policy: Arc<str>,
     operation: OperationId,
     permission: PermissionId,
+    /// When it was decided; which backend an app's data goes to is decided by it.
+    at: UnixMillis,
     named: Option<NodeId>,
     /// The bindings in force that allow and deny, as places in the policy.
     allows: Vec<u32>,
@@ -106,6 +108,7 @@ impl Policy {
             policy: self.version.clone(),
             operation,
             permission: row.permission_id,
+            at: now,
             named: app.and_then(|app| self.tree.find(app)),
             allows: matched.allows,
             denies: matched.denies,
@@ -130,7 +133,7 @@ impl Policy {
         let at = |places| self.covering(places, node);
         let matched = Matched::of(at(&reach.allows), at(&reach.denies));
         let verdict = self.settled_at(&matched, reach.permission);
-        Permit::mint(reach.operation, self.export_to(node, verdict))
+        Permit::mint(reach.operation, self.export_to(node, verdict, reach.at))
     }
 
     /// Whether this policy made it: another one numbers its apps and bindings differently.

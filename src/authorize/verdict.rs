@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use super::binding::Effect;
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendId};
 use crate::reason::Reason;
 
 /// What the operation is asked of.
@@ -32,6 +32,8 @@ pub struct Verdict {
     pub app: Option<AppPath>,
     /// The project concerned; none for what is the organization's.
     pub project: Option<Arc<str>>,
+    /// The backend of the app's data at that time; of what is the organization's, the one that is asked about it.
+    pub backend: BackendId,
     /// The bindings that decided, in the policy's order: those that allow, or those that deny.
     pub bindings: Vec<Arc<str>>,
     /// For the list of projects: those that the caller may see, in the tree's order.
@@ -66,6 +68,7 @@ impl Verdict {
             reason: Some(reason),
             app: None,
             project: None,
+            backend: BackendId::default(),
             bindings: Vec::new(),
             visible_projects: Vec::new(),
             named_in_full: false,
@@ -75,6 +78,11 @@ impl Verdict {
 
     pub(super) fn at(mut self, app: Option<AppPath>, project: Option<Arc<str>>) -> Self {
         (self.app, self.project) = (app, project);
+        self
+    }
+
+    pub(super) fn on(mut self, backend: BackendId) -> Self {
+        self.backend = backend;
         self
     }
 }

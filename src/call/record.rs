@@ -17,7 +17,7 @@ use super::outcome::Outcome;
 use crate::accept::{
     Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest,
 };
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendNames};
 use crate::audit::{Items, PartRecord, Slot, Who};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -37,7 +37,7 @@ pub struct Asked {
 
 impl Asked {
     /// One part for each project that is asked, and the bindings that allow it, each once.
-    pub fn add<'a>(&mut self, permits: impl Iterator<Item = &'a Permit>) {
+    pub fn add<'a>(&mut self, names: &BackendNames, permits: impl Iterator<Item = &'a Permit>) {
         for permit in permits {
             for binding in permit.bindings() {
                 if !self.bindings.contains(binding) {
@@ -46,6 +46,7 @@ impl Asked {
             }
             self.parts.push(PartRecord {
                 project: permit.project().map(Into::into),
+                backend: names.told(permit.backend()).as_deref().map(Into::into),
                 ..PartRecord::unsent(vec![permit.app().as_str().into()])
             });
         }
@@ -101,6 +102,8 @@ pub(crate) struct RecordBuilder {
     operation: Option<String>,
     app: Option<String>,
     project: Option<String>,
+    /// If there are several.
+    backend: Option<Arc<str>>,
     bindings: Vec<Arc<str>>,
     permitted: bool,
     upstream: Option<&'static str>,
@@ -132,6 +135,7 @@ impl RecordBuilder {
             operation: None,
             app: None,
             project: None,
+            backend: None,
             bindings: Vec::new(),
             permitted: false,
             upstream: None,
@@ -277,6 +281,7 @@ impl RecordBuilder {
     pub(crate) fn permit(&mut self, permit: &Permit) {
         self.app = Some(permit.app().to_string());
         self.project = permit.project().map(str::to_owned);
+        self.backend = self.snapshot.policy.backends().told(permit.backend());
         self.bindings = permit.bindings().to_vec();
         self.permitted = true;
     }
@@ -299,6 +304,8 @@ impl RecordBuilder {
     /// An export that was taken apart: its app is the one above all apps in it, its project the only one.
     pub(crate) fn split(&mut self, split: &Split) {
         let permits = || split.parts.iter().flat_map(Part::permits);
+        let snapshot = self.snapshot.clone();
+        let names = snapshot.policy.backends();
         let mut apps = permits().map(|permit| permit.app().clone());
         if let Some(first) = apps.next() {
             self.permitted = true;
@@ -310,6 +317,7 @@ impl RecordBuilder {
         }
         if let [only] = split.parts.as_slice() {
             self.project = only.project().map(str::to_owned);
+            self.backend = only.backend().and_then(|backend| names.told(backend));
         }
         for binding in permits().flat_map(Permit::bindings) {
             if !self.bindings.contains(binding) {
@@ -324,6 +332,11 @@ impl RecordBuilder {
                     let apps = part.permits().map(|permit| permit.app().as_str().into());
                     PartRecord {
                         project: part.project().map(Into::into),
+                        backend: part
+                            .backend()
+                            .and_then(|backend| names.told(backend))
+                            .as_deref()
+                            .map(Into::into),
                         ..PartRecord::unsent(apps.collect())
                     }
                 })
@@ -341,7 +354,7 @@ impl RecordBuilder {
             parts: std::mem::take(&mut self.parts),
             bindings: std::mem::take(&mut self.bindings),
         };
-        asked.add(permits);
+        asked.add(self.snapshot.policy.backends(), permits);
         (self.parts, self.bindings) = (asked.parts, asked.bindings);
         if let [only] = self.parts.as_slice() {
             self.project = only.project.as_deref().map(str::to_owned);

@@ -30,6 +30,7 @@ use crate::identify::{
 use crate::pem::{self, PemFault};
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
+use crate::route;
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -224,9 +225,19 @@ async fn walk(
     }
     story.allowed = judged.allowed();
     story.stages.extend(judged.stages(policy, profile));
-    if let Some(way) =
-        way_out(&call, checked, checked.backend_names.default).filter(|_| story.allowed)
-    {
+    let backend = judged.backend().unwrap_or(checked.backend_names.queried);
+    let target = checked.backends.get(backend.place());
+    let untaken = target
+        .filter(|_| judged.backend().is_some())
+        .and_then(|target| route::untaken(&call.kind, (profile, &target.profile)));
+    if let Some(fault) = untaken {
+        story.allowed = false;
+        story.stages.push((
+            "route",
+            json!({ "decision": "deny", "reason": fault.reason() }),
+        ));
+    }
+    if let Some(way) = way_out(&call, checked, backend).filter(|_| story.allowed) {
         story.stages.push((
             "egress",
             json!({ "to": way.to, "proxy": way.proxy.as_deref().unwrap_or("none") }),

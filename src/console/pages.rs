@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use crate::accept::PageRequest;
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendId};
 use crate::audit::timestamp;
 use crate::authorize::NodeView;
 use crate::clock::UnixMillis;
@@ -141,6 +141,32 @@ impl<'a> Viewer<'a> {
     fn must_see(&self, app: &AppPath) -> Result<&NodeView, Refusal> {
         self.row(app)
             .ok_or_else(|| Refusal::new(Reason::AppUnknown))
+    }
+
+    /// The backend of an app's data now.
+    fn backend_of(&self, app: &AppPath) -> Option<BackendId> {
+        let policy = &self.snapshot.policy;
+        let node = policy.tree().find(app)?;
+        Some(policy.backend_of(node, self.now))
+    }
+
+    /// Its name, where there are several.
+    fn backend(&self, app: &AppPath) -> Option<String> {
+        let told = self
+            .snapshot
+            .policy
+            .backends()
+            .told(self.backend_of(app)?)?;
+        Some(told.to_string())
+    }
+
+    /// Whether the backend's own pages show the app's data.
+    fn has_pages(&self, app: &AppPath) -> bool {
+        let names = self.snapshot.policy.backends();
+        !names.are_several()
+            || self
+                .backend_of(app)
+                .is_some_and(|backend| self.snapshot.is_asked(backend))
     }
 
     /// Whether the visitor may do anything at this very app: to know of it as a step towards another is less.

@@ -206,7 +206,7 @@ async fn send(
     match deliver(&errand, lease, &mut body).await {
         Ok(mut delivered) => {
             let upstream_status = Some(delivered.said.status().as_u16());
-            let answers = &snapshot.profile.answers;
+            let answers = &snapshot.profile_of(route.backend()).answers;
             let fate = match success::settle(manner, &mut delivered.said, answers) {
                 Some(said) => PartResult::Taken(said),
                 None => judge(&delivered.said, answers),

@@ -37,6 +37,8 @@ pub(crate) struct PartKeys<'a> {
 #[derive(Clone)]
 struct Named {
     backend: Arc<Backend>,
+    /// What it is called, where there are several.
+    called: Option<Arc<str>>,
     project: String,
     message: Vec<Bytes>,
 }
@@ -79,6 +81,7 @@ impl<'a> PartKeys<'a> {
         &mut self,
         place: usize,
         backend: &Arc<Backend>,
+        called: Option<Arc<str>>,
         project: &str,
         message: &[Bytes],
     ) {
@@ -93,6 +96,7 @@ impl<'a> PartKeys<'a> {
                 (backend.clone(), project.to_owned(), message.to_vec());
             *part = Some(Named {
                 backend,
+                called,
                 project,
                 message,
             });
@@ -153,6 +157,7 @@ impl<'a> PartKeys<'a> {
                     issuer,
                     subject,
                     upstream: &part.backend.settings.address(),
+                    backend: part.called.as_deref().unwrap_or_default(),
                     project: &part.project,
                     signal: self.signal,
                     export,

@@ -204,7 +204,7 @@ async fn sent(
     let defect = || Refusal::new(Reason::InternalDefect);
     let lease = snapshot.vault.lend(permit, route)?;
     let backend = snapshot
-        .backend(route.upstream())
+        .endpoint(route)
         .cloned()
         .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let sender = transform::sender_attributes(permit.app(), identity.facts());

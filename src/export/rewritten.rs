@@ -32,7 +32,6 @@ use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
-use crate::route;
 use crate::state::Snapshot;
 use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
 use crate::transform::{self, Coding, Part, Split};
@@ -179,9 +178,6 @@ impl TakenApart {
         throttle::take(context, &self.export, self.bytes, &self.split)
             .await
             .inspect_err(|_| self.tally.failed(shared, &self.split))?;
-        let accepts = snapshot.profile.exports(self.format.signal).accepts;
-        let compression = snapshot.ingest_settings.compression;
-        let leaving = compression.leaving(self.coding, accepts);
         let facts = asked.identity.facts();
         let mut keys = PartKeys::new(
             shared,
@@ -199,7 +195,7 @@ impl TakenApart {
                     snapshot,
                     asked,
                     self.format,
-                    leaving,
+                    self.coding,
                     &self.headers,
                     &self.export,
                     part,
@@ -269,7 +265,7 @@ fn wrap(
     snapshot: &Snapshot,
     asked: &Asked<'_>,
     manner: WireFormat,
-    leaving: Coding,
+    came: Coding,
     headers: &HeaderMap,
     export: &Export,
     (place, part): (usize, &Part),
@@ -278,16 +274,10 @@ fn wrap(
 ) -> Result<OutgoingPart, Refusal> {
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
-    let route = route::route(
-        permit,
-        asked.call,
-        &snapshot.profile,
-        &snapshot.organization,
-    )
-    .ok_or_else(defect)?;
+    let route = snapshot.route(permit, asked.call)?;
     let lease = snapshot.vault.lend(permit, &route)?;
     let backend = snapshot
-        .backend(route.upstream())
+        .endpoint(&route)
         .cloned()
         .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
     let stamps = part.stamps(&snapshot.policy, asked.identity.facts());
@@ -298,8 +288,14 @@ fn wrap(
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
     let pieces = part.write(export, &stamps);
-    keys.keep(place, &backend, part.project().unwrap_or_default(), &pieces);
+    let names = snapshot.policy.backends();
+    let told = names.told(route.backend());
+    let project = part.project().unwrap_or_default();
+    keys.keep(place, &backend, told, project, &pieces);
     let mut headers = headers.clone();
+    let accepts = snapshot.profile_of(route.backend()).exports(manner.signal);
+    let compression = snapshot.ingest_settings.compression;
+    let leaving = compression.leaving(came, accepts.accepts);
     let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
     Ok(OutgoingPart {
         route,
@@ -394,7 +390,12 @@ async fn finish(
             PartResult::Refused(Some(refusal)) => {
                 add_words(
                     &mut merged.message,
-                    "a part of the export is larger than this gateway accepts",
+                    match refusal.reason {
+                        Reason::FormNotTaken => {
+                            "a backend does not take a part of the export in this form"
+                        }
+                        _ => "a part of the export is larger than this gateway accepts",
+                    },
                 );
                 final_refusal.get_or_insert_with(|| refusal.clone());
                 (part.items(), refusal.reason)

@@ -6,6 +6,7 @@
 //! another token only if it can be sent whole; no credential of ours is in an answer that leaves here; a page is not the
 //! backend's answer; nothing is sent for a caller that has stopped waiting.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use http::{HeaderMap, Method, StatusCode, header};
@@ -44,6 +45,14 @@ pub(crate) struct UpstreamRequest<'a> {
     pub(crate) is_sealed: bool,
     /// When the caller stops waiting, if it said so.
     pub deadline: Option<Instant>,
+}
+
+impl UpstreamRequest<'_> {
+    /// The backend's name, where there are several.
+    fn told(&self) -> Option<Arc<str>> {
+        let names = self.snapshot.policy.backends();
+        names.told(self.route.backend())
+    }
 }
 
 /// When a caller that waits so long stops waiting. What cannot be counted is for ever.
@@ -175,7 +184,8 @@ pub(crate) async fn deliver<S: Supply>(
     let mut held = errand.account.open();
     let mut tried_again = false;
     let mut upstream_status = None;
-    let answers = &errand.snapshot.profile.answers;
+    let profile = errand.snapshot.profile_of(errand.route.backend());
+    let answers = &profile.answers;
     let late = || Refusal::new(Reason::DeadlineExceeded);
     loop {
         // A timeout that is over already would let the first step be taken, and with it a small export.
@@ -201,9 +211,10 @@ pub(crate) async fn deliver<S: Supply>(
         upstream_status = Some(said.status().as_u16());
         if said.is_page(answers) {
             let upstream = errand.route.upstream().name();
+            let project = errand.route.project().unwrap_or("none");
             errand
                 .shared
-                .page_answered(upstream, errand.route.project().unwrap_or("none"));
+                .page_answered(errand.told().as_deref(), upstream, project);
             return Err(failed(Refusal::new(Reason::UpstreamPage), upstream_status));
         }
         if !said.refuses_us(errand.is_sealed, answers) {
@@ -215,6 +226,7 @@ pub(crate) async fn deliver<S: Supply>(
             return Ok(Delivered { said, held });
         }
         errand.shared.credential_refused(
+            errand.told().as_deref(),
             errand.route.project().unwrap_or("none"),
             &lease.fingerprint(),
         );

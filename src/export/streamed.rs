@@ -35,7 +35,7 @@ pub(crate) async fn export(
     (permit, route, lease): (&Permit, &Route, Lease),
 ) -> Outcome {
     let (snapshot, shared) = (context.snapshot(), context.shared());
-    let Some(backend) = snapshot.backend(route.upstream()).cloned() else {
+    let Some(backend) = snapshot.endpoint(route).cloned() else {
         return Outcome::from(Refusal::new(Reason::UpstreamNotConfigured));
     };
     let outcome = send(exchange, context, ask, route, lease, &backend).await;
@@ -71,7 +71,8 @@ async fn send(
 ) -> Outcome {
     let snapshot = context.snapshot();
     let protocol = ask.protocol;
-    let accepts = snapshot.profile.exports(ask.signal).accepts;
+    let profile = snapshot.profile_of(route.backend());
+    let accepts = profile.exports(ask.signal).accepts;
     if accepts != Accepts::default()
         && !coding(exchange.headers(), protocol).is_ok_and(|coding| coding.is_taken(accepts))
     {
@@ -107,7 +108,7 @@ async fn send(
         deadline,
     };
     // How many were sent, is not known in this lane.
-    let rejected = success::settle(manner, &mut delivered.said, &snapshot.profile.answers)
+    let rejected = success::settle(manner, &mut delivered.said, &profile.answers)
         .flatten()
         .map_or(0, |said| said.rejected);
     let items = (rejected > 0).then_some(Items {

@@ -25,7 +25,7 @@ use crate::limits::{Spent, Turn};
 use crate::query::{fan_out, single, subtree};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
-use crate::route::{self, Lane, Route};
+use crate::route::{Lane, Route};
 use crate::state::work::Work;
 
 /// Takes one request through the rooms and writes its answer. A refusal is still to be answered.
@@ -240,9 +240,7 @@ fn reach(context: &RequestContext, identity: &Identity, call: &Call) -> Result<R
 }
 
 fn route(context: &RequestContext, call: &Call, permit: &Permit) -> Result<Route, Refusal> {
-    let snapshot = context.snapshot();
-    let route = route::route(permit, call, &snapshot.profile, &snapshot.organization);
-    route.ok_or_else(|| Refusal::new(Reason::InternalDefect))
+    context.snapshot().route(permit, call)
 }
 
 /// The app that the head of an export stands for, where its body was never understood: its record tells at least that.

@@ -217,7 +217,8 @@ impl Gateway {
         let built = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before));
         let mut snapshot = built.map_err(|faults| lines(&faults))?;
         let read = changes::digests(&plan.files);
-        let changed = changes::changes(&before, &snapshot, (&self.files.known(), &read));
+        let now = self.shared.clock.now();
+        let changed = changes::changes(&before, &snapshot, (&self.files.known(), &read), now);
         // Before the swap: no connection may be judged by old trust in the new snapshot.
         snapshot.settle();
         for (present, next) in self.terms.iter().zip(terms(&snapshot)) {

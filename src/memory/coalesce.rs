@@ -16,7 +16,7 @@ use http::{HeaderMap, StatusCode};
 use moka::sync::Cache;
 use tokio::sync::watch;
 
-use crate::apps::AppPath;
+use crate::apps::{AppPath, BackendId};
 use crate::clock::UnixMillis;
 use crate::limits::Reservation;
 use crate::lock::{Mutex, MutexGuard};
@@ -45,6 +45,7 @@ pub(crate) struct Key {
     /// even if it looks alike.
     pub snapshot: u64,
     pub operation: OperationId,
+    pub backend: BackendId,
     pub project: Option<String>,
     pub path_and_query: String,
     pub app: AppPath,

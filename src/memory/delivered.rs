@@ -61,6 +61,8 @@ pub(crate) struct PartScope<'a> {
     pub subject: &'a str,
     /// Where the upstream is, as it is configured: what one has taken, another has not.
     pub upstream: &'a str,
+    /// What the backend is called, where there are several: what one customer has sent there, another has not.
+    pub backend: &'a str,
     pub project: &'a str,
     pub signal: Signal,
     pub export: ExportDigest,
@@ -94,6 +96,7 @@ impl PartKey {
             issuer,
             subject,
             upstream,
+            backend,
             project,
             signal,
             export,
@@ -112,6 +115,7 @@ impl PartKey {
             issuer,
             subject,
             upstream,
+            backend,
             project,
             signal.name(),
         ];

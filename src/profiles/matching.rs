@@ -150,6 +150,55 @@ impl Profile {
         })
     }
 
+    /// What this backend is asked for an export that came to a path, or method, of another's: the same if it is known here for
+    /// that signal, or else the first one for it. `None`: it takes no such export that way.
+    pub(crate) fn export_path(&self, signal: Signal, grpc: bool, asked: &str) -> Option<String> {
+        if grpc {
+            let mut rows = self.grpc.iter().filter(|(_, _, of)| *of == signal);
+            let first = rows.clone().next()?;
+            let same = rows.find(|(known, ..)| known == asked);
+            return Some(same.unwrap_or(first).0.clone());
+        }
+        if let Some((_, of, path)) = self.match_ingest(asked)
+            && of == signal
+        {
+            return Some(path);
+        }
+        let mut rows = self.ingest.iter().filter(|row| row.signal == signal);
+        let first = rows.clone().next()?;
+        let whole = rows.find(|row| !row.minor);
+        Some(match whole {
+            Some(row) => row.path.clone(),
+            // Of versions that differ by their last digits alone, the first.
+            None => format!("{}0", first.path),
+        })
+    }
+
+    /// Whether any path, or method, takes this signal's exports.
+    pub(crate) fn takes_exports(&self, signal: Signal, grpc: bool) -> bool {
+        if grpc {
+            self.grpc.iter().any(|(_, _, of)| *of == signal)
+        } else {
+            self.ingest.iter().any(|row| row.signal == signal)
+        }
+    }
+
+    /// The row of the same legacy report, told by its path and format.
+    pub(crate) fn same_report(
+        &self,
+        grpc: bool,
+        path: &str,
+        format: Format,
+    ) -> Option<&LegacyReport> {
+        let rows = if grpc {
+            &self.legacy_grpc
+        } else {
+            &self.legacy
+        };
+        rows.iter()
+            .find(|row| row.path == path && row.format == format)
+    }
+
     /// Finds the export that a gRPC method (`/package.Service/Method`) stands for.
     pub fn match_grpc(&self, path: &str) -> Option<(OperationId, Signal)> {
         self.grpc

@@ -25,7 +25,6 @@ use crate::memory::coalesce::Reply;
 use crate::profiles::{OperationId, TreeResource};
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
-use crate::route;
 use crate::state::{Shared, Snapshot};
 use crate::transform::Reference;
 
@@ -241,9 +240,7 @@ pub(crate) async fn side_by_side(
 async fn one(asking: Arc<Asking>, target: Target) -> Result<Reply, Failed> {
     let Target { call, permit, .. } = &target;
     let snapshot = &asking.snapshot;
-    let defect = || Failed::from(Reason::InternalDefect);
-    let route =
-        route::route(permit, call, &snapshot.profile, &snapshot.organization).ok_or_else(defect)?;
+    let route = snapshot.route(permit, call).map_err(Failed::from)?;
     let lease = snapshot
         .vault
         .lend(permit, &route)

@@ -159,6 +159,7 @@ fn key(question: &Question<'_>) -> Key {
     Key {
         snapshot: snapshot.number,
         operation: permit.operation(),
+        backend: route.backend(),
         project: route.project().map(str::to_owned),
         path_and_query: route.path_and_query().to_owned(),
         app: permit.app().clone(),
@@ -227,7 +228,7 @@ impl UpstreamQuery {
             ..
         } = question;
         let (shared, snapshot) = (asker.shared, asker.snapshot);
-        let backend = snapshot.backend(route.upstream()).cloned();
+        let backend = snapshot.endpoint(&route).cloned();
         let backend = backend.ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
         let Lane::Terminated(rule) = route.lane() else {
             return Err(Refusal::new(Reason::InternalDefect));
@@ -322,7 +323,9 @@ impl UpstreamQuery {
     fn reply(&self, mut answer: Answer, mut held: Reservation) -> Result<Reply, Refusal> {
         let status = answer.status.as_u16();
         if matches!(status, 401 | 403) {
+            let names = self.snapshot.policy.backends();
             self.shared.credential_refused(
+                names.told(self.route.backend()).as_deref(),
                 self.route.project().unwrap_or("none"),
                 &self.lease.fingerprint(),
             );

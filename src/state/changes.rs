@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use super::Snapshot;
+use crate::apps::AppPath;
+use crate::clock::UnixMillis;
 use crate::route::Upstream;
 
 /// How many things of one kind are named.
@@ -71,6 +73,7 @@ pub(crate) fn changes(
     before: &Snapshot,
     after: &Snapshot,
     (known, read): (&Digests, &Digests),
+    now: UnixMillis,
 ) -> String {
     let mut told = vec![format!(
         "policy {} -> {}",
@@ -94,28 +97,22 @@ pub(crate) fn changes(
         "issuers",
         differing(&before.identifier.issuers(), &after.identifier.issuers()),
     );
-    let upstreams = [
-        Upstream::Ingest,
-        Upstream::Query,
-        Upstream::Collector,
-        Upstream::Logs,
-    ]
-    .into_iter()
-    .filter(|one| {
-        let same = match (before.backend(*one), after.backend(*one)) {
-            (Some(before), Some(after)) => before.is_same_as(after),
-            (None, None) => true,
-            _ => false,
-        };
-        !same
-    });
-    tell(
-        &mut told,
-        "upstreams",
-        upstreams
-            .map(|upstream| upstream.name().to_owned())
-            .collect(),
-    );
+    tell(&mut told, "upstreams", upstreams(before, after));
+    let before_names = before.policy.backends();
+    let after_names = after.policy.backends();
+    let kinds = |snapshot: &Snapshot| -> BTreeMap<String, String> {
+        let each = snapshot.backends.iter();
+        each.map(|one| (one.name.to_string(), one.profile.name.clone()))
+            .collect()
+    };
+    if before_names.are_several() || after_names.are_several() {
+        tell(
+            &mut told,
+            "backends",
+            differing(&kinds(before), &kinds(after)),
+        );
+        told.extend(moved(before, after, now));
+    }
     let names = |snapshot: &Snapshot| {
         snapshot
             .destinations
@@ -131,7 +128,10 @@ pub(crate) fn changes(
     tell(
         &mut told,
         "credentials",
-        rotated(&before.vault.fingerprints(), &after.vault.fingerprints()),
+        rotated(
+            &before.vault.fingerprints(before_names),
+            &after.vault.fingerprints(after_names),
+        ),
     );
     let mut settings = Vec::new();
     for (name, same) in [
@@ -156,6 +156,74 @@ pub(crate) fn changes(
     );
     tell(&mut told, "files", files);
     told.join("; ")
+}
+
+/// The endpoints that are not the same, or not there any more; with their backends' names where there are several.
+fn upstreams(before: &Snapshot, after: &Snapshot) -> Vec<String> {
+    let mut found = Vec::new();
+    for one in &after.backends {
+        let earlier = match (before.backends.as_slice(), after.backends.as_slice()) {
+            ([only], [_]) => Some(only),
+            (all, _) => all.iter().find(|earlier| earlier.name == one.name),
+        };
+        // A backend that came is told of as a whole.
+        let Some(earlier) = earlier else {
+            continue;
+        };
+        let kinds = [
+            Upstream::Ingest,
+            Upstream::Query,
+            Upstream::Collector,
+            Upstream::Logs,
+        ];
+        let differing = kinds.into_iter().filter(|kind| {
+            let same = match (earlier.endpoint(*kind), one.endpoint(*kind)) {
+                (Some(before), Some(after)) => before.is_same_as(after),
+                (None, None) => true,
+                _ => false,
+            };
+            !same
+        });
+        found.extend(differing.map(|kind| match after.backends.len() {
+            1 => kind.name().to_owned(),
+            _ => format!("{} {}", one.name, kind.name()),
+        }));
+    }
+    found
+}
+
+/// `backend of /shop is now honey`: of the topmost apps whose data goes elsewhere from now on.
+fn moved(before: &Snapshot, after: &Snapshot, now: UnixMillis) -> Vec<String> {
+    let names = |snapshot: &Snapshot, app: &AppPath| {
+        let node = snapshot.policy.tree().find(app)?;
+        let backend = snapshot.policy.backend_of(node, now);
+        Some(snapshot.policy.backends().name(backend).to_owned())
+    };
+    let mut found = Vec::new();
+    let mut more = 0;
+    // The topmost app of the subtree that was told of last, and where it went: what goes with it is not told again.
+    let mut last: Option<(AppPath, Option<String>, String)> = None;
+    for (_, node) in after.policy.tree().nodes() {
+        let (earlier, present) = (names(before, &node.path), names(after, &node.path));
+        let Some(present) = present else { continue };
+        let is_told = last.as_ref().is_some_and(|(above, from, to)| {
+            above.contains(&node.path) && *from == earlier && *to == present
+        });
+        if earlier.is_none() || earlier.as_ref() == Some(&present) || is_told {
+            continue;
+        }
+        if found.len() < LISTED {
+            let app = node.path.as_str().trim_start_matches('/');
+            found.push(format!("backend of /{app} is now {present}"));
+        } else {
+            more += 1;
+        }
+        last = Some((node.path.clone(), earlier, present));
+    }
+    if more > 0 {
+        found.push(format!("and of {more} more"));
+    }
+    found
 }
 
 fn tell(told: &mut Vec<String>, kind: &str, mut names: Vec<String>) {

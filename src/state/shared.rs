@@ -92,6 +92,24 @@ pub(crate) struct ReloadState {
     pub failed: Option<(i64, Vec<String>)>,
 }
 
+/// Where there are several.
+fn at_backend(backend: Option<&str>) -> String {
+    backend.map_or_else(String::new, |backend| format!(" at backend {backend}"))
+}
+
+/// Each backend, where there are several.
+fn backends(snapshot: &Snapshot) -> Vec<BackendReadiness> {
+    let names = snapshot.policy.backends();
+    let each = names.iter().filter(|_| names.are_several());
+    each.map(|(id, name)| BackendReadiness {
+        backend: name.to_string(),
+        profile: snapshot.profile_of(id).name.clone(),
+        is_default: id == names.default,
+        has_query: snapshot.is_asked(id),
+    })
+    .collect()
+}
+
 /// What an operator is told about readiness.
 #[derive(Clone, Debug, serde::Serialize)]
 pub struct Readiness {
@@ -105,6 +123,19 @@ pub struct Readiness {
     /// What keeps it from being ready, or from knowing some callers; for people.
     pub(crate) missing: Vec<String>,
     pub issuers: Vec<IssuerReadiness>,
+    /// Where there are several.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub backends: Vec<BackendReadiness>,
+}
+
+/// One of several backends. Whether it answers keeps no gateway from being ready: callers are told to come again.
+#[derive(Clone, Debug, serde::Serialize)]
+pub struct BackendReadiness {
+    pub backend: String,
+    pub profile: String,
+    pub is_default: bool,
+    /// Whether it can be asked.
+    pub has_query: bool,
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -206,9 +237,10 @@ impl Shared {
     }
 
     /// Metric, log line and audit event: an operator must rotate.
-    pub fn credential_refused(&self, project: &str, fingerprint: &str) {
+    pub fn credential_refused(&self, backend: Option<&str>, project: &str, fingerprint: &str) {
         self.metrics.credential_refused(project);
-        let detail = format!("project {project}, credential with digest {fingerprint}");
+        let there = at_backend(backend);
+        let detail = format!("project {project}{there}, credential with digest {fingerprint}");
         if let Some(detail) = self.seldom(
             "the backend refuses one of our credentials",
             fingerprint,
@@ -223,9 +255,15 @@ impl Shared {
     }
 
     /// Metric, log line and audit event: something else answers in the backend's place, and exports do not arrive.
-    pub(crate) fn page_answered(&self, upstream: &'static str, project: &str) {
+    pub(crate) fn page_answered(
+        &self,
+        backend: Option<&str>,
+        upstream: &'static str,
+        project: &str,
+    ) {
         self.metrics.page_answered(upstream);
-        let detail = format!("upstream {upstream}, project {project}");
+        let there = at_backend(backend);
+        let detail = format!("upstream {upstream}{there}, project {project}");
         let words = "a page came instead of the backend's answer: look at what is between";
         if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
             self.event(EventName::UpstreamPage, Reason::UpstreamPage, Some(detail));
@@ -287,6 +325,7 @@ impl Shared {
             audit: if audit_ok { "ok" } else { "failing" },
             missing,
             issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
+            backends: backends(&snapshot),
         }
     }
 

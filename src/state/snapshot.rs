@@ -14,10 +14,10 @@ use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{AlertSettings, BackendEndpoints, BackendSettings, QuerySettings, backends};
-use crate::accept::{self, Connection, ListenerSettings, TlsFault};
-use crate::apps::BackendNames;
+use crate::accept::{self, Call, Connection, ListenerSettings, TlsFault};
+use crate::apps::{BackendId, BackendNames};
 use crate::audit::AuditSettings;
-use crate::authorize::Policy;
+use crate::authorize::{Permit, Policy};
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
 use crate::identify::{
@@ -27,7 +27,8 @@ use crate::identify::{
 };
 use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
-use crate::route::Upstream;
+use crate::respond::Refusal;
+use crate::route::{self, Route, RouteFault, Upstream};
 use crate::transform::IngestSettings;
 use crate::vault::{ExportSurroundings, UnreadableCredential, Vault, VaultSettings};
 use crate::view::Site;
@@ -190,9 +191,10 @@ impl Snapshot {
             let node = tree.home(project).and_then(|node| tree.node(node));
             node.map(|node| node.path.as_str().to_owned())
         };
+        let profiles: Vec<&Profile> = plan.backends.iter().map(|one| &*one.profile).collect();
         let around = ExportSurroundings {
-            profile: &plan.profile,
-            default: plan.backend_names.default,
+            profiles: &profiles,
+            names: &plan.backend_names,
             home: &home,
         };
         let vault = Vault::open(&plan.vault, &around, clock.clone())
@@ -248,10 +250,50 @@ impl Snapshot {
         }
     }
 
-    /// `None` only for what no listener serves.
-    pub(crate) fn backend(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
-        let default = self.policy.backends().default;
-        self.backends.get(default.place())?.endpoint(upstream)
+    /// One of the backends.
+    pub(crate) fn backend(&self, backend: BackendId) -> Option<&BackendEndpoints> {
+        self.backends.get(backend.place())
+    }
+
+    /// What is known of a backend's kind.
+    pub(crate) fn profile_of(&self, backend: BackendId) -> &Profile {
+        self.backend(backend)
+            .map_or(&*self.profile, |backend| &*backend.profile)
+    }
+
+    /// Where a route leads; `None` only for what no listener serves.
+    pub(crate) fn endpoint(&self, route: &Route) -> Option<&Arc<Backend>> {
+        self.backend(route.backend())?.endpoint(route.upstream())
+    }
+
+    /// Whether something can be asked of a backend.
+    pub(crate) fn is_asked(&self, backend: BackendId) -> bool {
+        self.backend(backend).is_some_and(|backend| {
+            backend.profile.has_query() && backend.endpoint(Upstream::Query).is_some()
+        })
+    }
+
+    /// The route of a permitted call.
+    pub(crate) fn route(&self, permit: &Permit, call: &Call) -> Result<Route, Refusal> {
+        let names = self.policy.backends();
+        let profiles = (&*self.profile, self.profile_of(permit.backend()));
+        let route = route::route(permit, call, profiles, &self.organization).and_then(|route| {
+            let is_lost = names.are_several()
+                && route.upstream() == Upstream::Query
+                && !self.is_asked(route.backend());
+            if is_lost {
+                Err(RouteFault::NoQueryApi)
+            } else {
+                Ok(route)
+            }
+        });
+        route.map_err(|fault| {
+            let refusal = Refusal::new(fault.reason());
+            match names.told(permit.backend()) {
+                Some(backend) => refusal.because(format!("of backend `{backend}`")),
+                None => refusal,
+            }
+        })
     }
 }
 

@@ -1,4 +1,4 @@
-//! One export becomes one part for each project that it belongs to.
+//! One export becomes one part for each project and backend that it belongs to.
 //!
 //! What it does: asks policy for the app of every resource, gathers those of one project, and stamps them with who
 //! sent them. What it refuses to know: how apps are found, how parts are sent. Invariants: a resource is in exactly
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::apps::{AppPath, Mark, NodeId};
+use crate::apps::{AppPath, BackendId, Mark, NodeId};
 use crate::authorize::{Denial, Permit, Policy, Reach};
 use crate::identify::Facts;
 use crate::otlp::{Encoding, Export, Found, Stamp};
@@ -19,7 +19,7 @@ const NAMED_SERVICES: usize = 10;
 /// What of a service's name is repeated in a message, in characters.
 const NAME_CHARACTERS: usize = 64;
 
-/// What goes to one project.
+/// What goes to one project at one backend.
 #[derive(Debug)]
 pub(crate) struct Part {
     /// One for each app, in the order in which they came up.
@@ -107,10 +107,11 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
 }
 
 impl Split {
-    /// The part of the permit's project, begun if it is the first of it.
+    /// The part of the permit's project and backend, begun if it is the first of it.
     fn place(&mut self, permit: Permit, node: NodeId) -> usize {
-        let project = permit.project();
-        let known = self.parts.iter().position(|part| part.project() == project);
+        let (project, backend) = (permit.project(), Some(permit.backend()));
+        let same = |part: &Part| part.project() == project && part.backend() == backend;
+        let known = self.parts.iter().position(same);
         match known.and_then(|place| Some((place, self.parts.get_mut(place)?))) {
             Some((place, part)) => {
                 part.permits.push((node, permit));
@@ -141,6 +142,11 @@ impl Part {
 
     pub(crate) fn project(&self) -> Option<&str> {
         self.permits().next().and_then(Permit::project)
+    }
+
+    /// Where it goes.
+    pub(crate) fn backend(&self) -> Option<BackendId> {
+        self.permits().next().map(Permit::backend)
     }
 
     /// Spans, data points or log records.

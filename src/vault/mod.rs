@@ -19,7 +19,7 @@ use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
 
 use http::{HeaderName, HeaderValue};
 
-use crate::apps::BackendId;
+use crate::apps::{BackendId, BackendNames};
 use crate::authorize::Permit;
 use crate::clock::{Clock, UnixMillis};
 use crate::otlp::Signal;
@@ -34,12 +34,17 @@ const REFUSED_FOR_MS: i64 = 5 * 60 * 1000;
 
 /// Every credential of the backend.
 pub struct Vault {
-    projects: HashMap<String, Held>,
+    /// By project, then by the number of the backend.
+    projects: HashMap<String, Box<[Held]>>,
+    /// Of the organization, at the backend that is asked about it.
     keys: Keys,
+    queried: BackendId,
     search: Search,
     clock: Clock,
 }
 
+/// What is held of one project at one backend.
+#[derive(Default)]
 struct Held {
     tokens: Option<Arc<ProjectTokens>>,
     keys: Keys,
@@ -78,8 +83,9 @@ pub(crate) struct ExportHead {
 
 /// Where the vault's projects are, for what their exports carry.
 pub(crate) struct ExportSurroundings<'a> {
-    pub profile: &'a Profile,
-    pub default: BackendId,
+    /// By the number of the backend.
+    pub profiles: &'a [&'a Profile],
+    pub names: &'a BackendNames,
     /// The app that declares a project.
     pub home: &'a dyn Fn(&str) -> Option<String>,
 }
@@ -139,46 +145,49 @@ impl Vault {
             }
         };
         let keys = open_keys("organization", &settings.api_keys, &mut read);
-        let mut projects = HashMap::new();
-        for (name, held) in &settings.projects {
-            let Some(held) = held.get(&around.default) else {
-                continue;
-            };
-            let list: Vec<Arc<Secret>> = held
-                .access_token
-                .iter()
-                .enumerate()
-                .filter_map(|(index, reference)| {
-                    read(
-                        format!("project `{name}`, access token {}", index + 1),
-                        reference,
-                    )
-                })
-                .collect();
-            let tokens = (!list.is_empty()).then(|| {
-                Arc::new(ProjectTokens {
-                    list: list
-                        .into_iter()
-                        .map(|secret| Arc::new(HeldToken::new(secret, name, around)))
-                        .collect(),
-                    preferred: AtomicUsize::new(0),
-                    retry_first_at: AtomicI64::new(i64::MIN),
-                })
+        let mut projects: HashMap<String, Box<[Held]>> = HashMap::new();
+        for (name, secrets) in &settings.projects {
+            let held = around.profiles.iter().zip(around.names.iter());
+            let held = held.map(|(profile, (backend, called))| {
+                let Some(secrets) = secrets.get(&backend) else {
+                    return Held::default();
+                };
+                let whose = if backend == around.names.default {
+                    format!("project `{name}`")
+                } else {
+                    format!("project `{name}` at backend `{called}`")
+                };
+                let tokens = secrets.access_token.iter().zip(1..);
+                let list: Vec<Arc<HeldToken>> = tokens
+                    .filter_map(|(reference, number)| {
+                        read(format!("{whose}, access token {number}"), reference)
+                    })
+                    .map(|secret| Arc::new(HeldToken::new(secret, name, profile, around)))
+                    .collect();
+                let tokens = (!list.is_empty()).then(|| {
+                    Arc::new(ProjectTokens {
+                        list,
+                        preferred: AtomicUsize::new(0),
+                        retry_first_at: AtomicI64::new(i64::MIN),
+                    })
+                });
+                let keys = open_keys(&whose, &secrets.api_key, &mut read);
+                Held { tokens, keys }
             });
-            let keys = open_keys(&format!("project `{name}`"), &held.api_key, &mut read);
-            projects.insert(name.clone(), Held { tokens, keys });
+            projects.insert(name.clone(), held.collect());
         }
         if !broken.is_empty() {
             return Err(broken);
         }
         let search = Search::new(
-            kept(&keys, &projects)
+            kept(&keys, &projects, around.names)
                 .iter()
                 .map(|(owner, _, secret)| (owner.clone(), &***secret)),
         );
         Ok(Vault {
             projects,
             keys,
+            queried: around.names.queried,
             search,
             clock,
         })
@@ -191,12 +200,12 @@ impl Vault {
 
     /// Lends the credential that the permitted route needs.
     pub(crate) fn lend(&self, permit: &Permit, route: &Route) -> Result<Lease, VaultFault> {
-        if permit.project() != route.project() {
+        if permit.project() != route.project() || permit.backend() != route.backend() {
             return Err(VaultFault::Mismatch);
         }
         let held = route
             .project()
-            .and_then(|project| self.projects.get(project));
+            .and_then(|project| self.projects.get(project)?.get(route.backend().place()));
         if route.credential() == Credential::AccessToken {
             let tokens = held
                 .and_then(|held| held.tokens.as_ref())
@@ -205,15 +214,17 @@ impl Vault {
                 .ok_or(VaultFault::NoCredential);
         }
         let own = held.and_then(|held| held.keys.of(route.credential()));
+        // Another backend's keys would be told to this one.
+        let of_all = (route.backend() == self.queried).then_some(&self.keys);
         let secret = own
-            .or_else(|| self.keys.of(route.credential()))
+            .or_else(|| of_all?.of(route.credential()))
             .ok_or(VaultFault::NoCredential)?;
         Ok(Lease::mint(secret.clone(), None, None))
     }
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
-    pub(crate) fn fingerprints(&self) -> Vec<(String, String)> {
-        let kept = kept(&self.keys, &self.projects).into_iter();
+    pub(crate) fn fingerprints(&self, names: &BackendNames) -> Vec<(String, String)> {
+        let kept = kept(&self.keys, &self.projects, names).into_iter();
         let mut all: Vec<_> = kept
             .map(|(owner, place, _)| (place, owner.fingerprint))
             .collect();
@@ -223,7 +234,11 @@ impl Vault {
 }
 
 /// Every credential, with its place by name.
-fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCredential<'a>> {
+fn kept<'a>(
+    keys: &'a Keys,
+    projects: &'a HashMap<String, Box<[Held]>>,
+    names: &BackendNames,
+) -> Vec<KeptCredential<'a>> {
     let owner = |project: Option<&Arc<str>>, is_access_token, secret: &Secret| Owner {
         project: project.cloned(),
         is_access_token,
@@ -237,12 +252,23 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCred
             key,
         ));
     }
-    for (name, held) in projects {
+    let each = projects.iter().flat_map(|(name, held)| {
+        let at_backends = names.iter().zip(held.iter());
+        at_backends.map(move |((backend, called), held)| (name, backend, called, held))
+    });
+    for (name, backend, called, held) in each {
         let project = Arc::from(name.as_str());
+        let place = if backend == names.default {
+            name.clone()
+        } else {
+            format!("{name}/{called}")
+        };
+        // Of other backends' tokens nothing is in the answers of the one that is asked, but by mistake.
+        let is_access_token = backend == names.queried;
         for (kind, key) in held.keys.each() {
             all.push((
                 owner(Some(&project), false, key),
-                format!("{name}/api_key/{kind}"),
+                format!("{place}/api_key/{kind}"),
                 key,
             ));
         }
@@ -253,8 +279,8 @@ fn kept<'a>(keys: &'a Keys, projects: &'a HashMap<String, Held>) -> Vec<KeptCred
             .enumerate()
         {
             all.push((
-                owner(Some(&project), true, &token.secret),
-                format!("{name}/access_token/{index}"),
+                owner(Some(&project), is_access_token, &token.secret),
+                format!("{place}/access_token/{index}"),
                 &token.secret,
             ));
         }
@@ -338,7 +364,12 @@ impl Lease {
 }
 
 impl HeldToken {
-    fn new(secret: Arc<Secret>, project: &str, around: &ExportSurroundings<'_>) -> Self {
+    fn new(
+        secret: Arc<Secret>,
+        project: &str,
+        profile: &Profile,
+        around: &ExportSurroundings<'_>,
+    ) -> Self {
         let app = (around.home)(project).unwrap_or_default();
         let exports = Signal::ALL.map(|signal| {
             let values = ExportValues {
@@ -347,7 +378,7 @@ impl HeldToken {
                 app: &app,
                 signal,
             };
-            let form = around.profile.exports(signal);
+            let form = profile.exports(signal);
             let (base, path) = form.target(&values);
             Some(ExportHead {
                 headers: form.headers(&values)?,

@@ -54,6 +54,9 @@ fn facts(view: &AppView) -> Markup {
                 @match &view.project { Some(project) => (code(project)), None => "none" }
                 @if let Some(home) = &view.project_home { " of " a href=(app_url(home)) { (Escaped(home)) } }
             } }
+            @if let Some(backend) = &view.backend {
+                div { dt { "Backend" } dd { (code(backend)) } }
+            }
             @if let Some(live) = &view.live {
                 div { dt { "Items" } dd.figure { (amount(live.items_per_second)) "/s" } }
                 div { dt { "Bytes" } dd.figure { (bytes(live.bytes_per_second)) } }

@@ -32,6 +32,20 @@ impl RecordBuilder {
         for status in statuses.chain(only) {
             self.shared.metrics.answered(upstream, status);
         }
+        // Empty where there is one backend.
+        let of_parts = self.parts.iter().filter_map(|part| {
+            let items = (part.items.accepted, part.items.rejected);
+            Some((part.backend.as_deref()?, part.upstream_status, items))
+        });
+        let of_all = self.backend.as_deref().map(|backend| {
+            let items = self.items.unwrap_or_default();
+            let items = (items.accepted, items.rejected);
+            (backend, self.upstream_status, items)
+        });
+        for (backend, status, items) in of_parts.chain(of_all) {
+            let to = (backend, upstream);
+            self.shared.metrics.answered_by(to, status, items);
+        }
     }
 
     /// What people are told who ask why.
@@ -137,6 +151,7 @@ impl RecordBuilder {
             operation: self.operation.as_deref().map(Into::into),
             app: self.app.as_deref().map(Into::into),
             project: self.project.as_deref().map(Into::into),
+            backend: self.backend.as_deref().map(Into::into),
             decision: Some(decision),
             reason,
             detail: self

@@ -106,7 +106,8 @@ async fn ask(
         ));
         targets.truncate(QUESTIONS);
     }
-    asked.add(targets.iter().map(|target| &target.permit));
+    let names = visit.snapshot.policy.backends();
+    asked.add(names, targets.iter().map(|target| &target.permit));
     let asking = Asking::reading(
         (visit.shared, visit.snapshot),
         visit.account,

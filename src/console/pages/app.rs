@@ -37,6 +37,7 @@ pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal>
         trail,
         project: project.map(str::to_owned),
         project_home: home.filter(|home| home != app).map(|home| home.to_string()),
+        backend: sight.backend(app).filter(|_| project.is_some()),
         owners: row.owners.clone(),
         apps: beneath
             .filter(|below| below.depth == row.depth + 1)
@@ -54,7 +55,7 @@ pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal>
             .collect(),
         snippets: snippets::snippets(sight, row),
         links: project
-            .filter(|_| reads(row))
+            .filter(|_| reads(row) && sight.has_pages(app))
             .map(|project| links(sight.snapshot, project, None, sight.now))
             .unwrap_or_default(),
         alerts: Vec::new(),
@@ -73,7 +74,8 @@ fn services(sight: &Viewer<'_>, row: &NodeView) -> Vec<ServiceRow> {
     }
     let may_know_senders = reads(row) || sight.may_audit(&row.app);
     let link = |name: &str| {
-        let project = row.project.as_deref().filter(|_| reads(row))?;
+        let is_shown = reads(row) && sight.has_pages(&row.app);
+        let project = row.project.as_deref().filter(|_| is_shown)?;
         links(sight.snapshot, project, Some(name), sight.now)
             .into_iter()
             .next()

@@ -12,6 +12,7 @@ use crate::explain;
 use crate::explain::Judged;
 use crate::profiles::OperationId;
 use crate::reason::Reason;
+use crate::route;
 use crate::view::{Stage, Story};
 
 /// How many apps are offered.
@@ -118,6 +119,15 @@ pub(crate) fn story(sight: &Viewer<'_>, call: &Call, judged: &Judged) -> Story {
             }
         }
     };
+    let snapshot = sight.snapshot;
+    let untaken = judged.backend().and_then(|backend| {
+        let profiles = (&*snapshot.profile, snapshot.profile_of(backend));
+        route::untaken(&call.kind, profiles)
+    });
+    if let Some(fault) = untaken {
+        stages.push(stage("route", fault.reason(), Vec::new()));
+        return told(false, stages, fault.reason());
+    }
     told(judged.allowed(), stages, last)
 }
 
@@ -324,6 +334,9 @@ fn routed(sight: &Viewer<'_>, stages: &mut Vec<Stage>, verdict: &Verdict, operat
         .iter()
         .map(|project| pair("project", project))
         .collect();
+    let names = sight.snapshot.policy.backends();
+    let backend = names.told(verdict.backend);
+    details.extend(backend.iter().map(|backend| pair("backend", backend)));
     details.push(pair(
         "credential",
         &format!("{credential:?}").to_lowercase(),

@@ -12,6 +12,7 @@ fn scope() -> PartScope<'static> {
         issuer: "acme",
         subject: "pod",
         upstream: "https://ingest.example:443",
+        backend: "",
         project: "shop-prod",
         signal: Signal::Traces,
         export: ExportDigest::of(b"whole"),

@@ -127,6 +127,7 @@ fn app(text: &str) -> AppView {
         trail: pairs(text),
         project: Some(t()),
         project_home: Some(t()),
+        backend: Some(t()),
         owners: vec![t()],
         apps: pairs(text),
         live: live(text),

@@ -233,6 +233,7 @@ pub(crate) fn app() -> AppView {
         trail: vec![("/".into(), "acme".into()), ("shop".into(), "shop".into())],
         project: Some("checkout-prod".into()),
         project_home: None,
+        backend: None,
         owners: strings(&["checkout@acme.example", "shop-leads@acme.example"]),
         apps: vec![
             ("shop/checkout/carts".into(), "carts".into()),
