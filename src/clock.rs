@@ -5,7 +5,7 @@
 //! Invariant: this file is the only one that calls `SystemTime::now` (held by `clippy.toml`).
 
 use std::future::poll_fn;
-use std::pin::pin;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::task::Poll;
@@ -25,9 +25,11 @@ impl UnixMillis {
 }
 
 /// What `doing` comes to within `limit`. What can be done at once is, without a look at the clock: the time begins when
-/// something is waited for.
-pub(crate) async fn within<F: Future>(limit: Duration, doing: F) -> Result<F::Output, Elapsed> {
-    let mut doing = pin!(doing);
+/// something is waited for. `doing` is pinned by its owner: each place that a future is moved to would be room for one.
+pub(crate) async fn within<F: Future>(
+    limit: Duration,
+    mut doing: Pin<&mut F>,
+) -> Result<F::Output, Elapsed> {
     match poll_fn(|cx| Poll::Ready(doing.as_mut().poll(cx))).await {
         Poll::Ready(done) => Ok(done),
         Poll::Pending => tokio::time::timeout(limit, doing).await,

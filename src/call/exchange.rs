@@ -4,6 +4,7 @@
 //! counts what passes. What it refuses to know: what is answered, and why. Invariants: beside the listener's phases nothing
 //! else names the session; the state outlives the exchange, so that a call that is cut off has its figures.
 
+use std::pin::pin;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -300,7 +301,7 @@ impl<'a> Exchange<'a> {
                 // What the socket takes at once goes out, even where no time is given.
                 let answering = tokio::task::coop::unconstrained(answering);
                 self.state.is_being_written = true;
-                let answered = clock::within(within, answering).await;
+                let answered = clock::within(within, pin!(answering)).await;
                 self.state.is_being_written = false;
                 match answered {
                     Ok(Ok(())) => Ok(()),
@@ -371,7 +372,7 @@ impl<'a> Exchange<'a> {
         };
         let writing = session.write_response_tasks(tasks);
         self.state.is_being_written = true;
-        let written = clock::within(within, writing).await;
+        let written = clock::within(within, pin!(writing)).await;
         self.state.is_being_written = false;
         let fault = match written {
             Ok(Ok(_)) => return Ok(()),

@@ -14,7 +14,7 @@ mod head;
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -351,7 +351,7 @@ impl Inbound<'_> {
     ) -> Result<bool, SendFailure> {
         let mut out = before.chain(data);
         let writing = poll_fn(|cx| self.poll_write(cx, &mut out));
-        match within(backend.settings.write_timeout, writing).await {
+        match within(backend.settings.write_timeout, pin!(writing)).await {
             Ok(Ok(written)) => Ok(written),
             Ok(Err(_)) => Err(SendFailure::Wire),
             Err(_) => Err(SendFailure::TimedOut),

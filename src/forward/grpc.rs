@@ -10,7 +10,7 @@
 mod answer;
 
 use std::future::poll_fn;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -397,7 +397,7 @@ async fn attempt<S: Supply>(
     intake: &mut Intake<'_>,
 ) -> Result<GrpcAnswer, FailedCall> {
     let ready = place.line.sender.clone().ready();
-    let mut sender = match within(backend.settings.connect_timeout, ready).await {
+    let mut sender = match within(backend.settings.connect_timeout, pin!(ready)).await {
         Ok(Ok(sender)) => sender,
         Ok(Err(error)) => return Err(place.refused(&error)),
         Err(_) => return Err(SendFault::TimedOut.into()),
@@ -439,12 +439,11 @@ async fn converse<S: Supply>(
             () = std::future::ready(()) => None,
         };
         ended = matches!(next, Some(None));
-        match within(
-            backend.settings.write_timeout,
-            send(response, stream, data, ended),
-        )
-        .await
-        {
+        let sent = {
+            let sending = pin!(send(response, stream, data, ended));
+            within(backend.settings.write_timeout, sending).await
+        };
+        match sent {
             Err(_) => return Err(SendFault::TimedOut.into()),
             Ok(Err(error)) => {
                 early = Some(said(response, &error)?);
