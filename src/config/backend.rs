@@ -235,7 +235,7 @@ mod tests {
             );
             assert_eq!(glimpsed(["unknown", known], &[]).name, known);
         }
-        for unknown in ["", "Lightstep", "lightstep ", "honeycomb", "../lightstep"] {
+        for unknown in ["", "Lightstep", "lightstep ", "acme-cloud", "../lightstep"] {
             assert!(Profile::named(unknown).is_none(), "{unknown:?}");
             assert_eq!(glimpsed([unknown], &[]).name, Profile::NAMES[0]);
         }

@@ -76,7 +76,8 @@ mod tests {
 
     #[test]
     fn the_front_takes_what_any_backend_takes_and_keeps_its_rows() {
-        let (lightstep, otlp) = (Profile::lightstep(), Profile::otlp());
+        let otlp = Profile::named("otlp").unwrap();
+        let lightstep = Profile::lightstep();
         let same = Profile::front(&lightstep, [&lightstep, &lightstep]);
         assert!(Arc::ptr_eq(&same, &lightstep));
         let front = Profile::front(&lightstep, [&otlp, &lightstep, &otlp]);

@@ -19,6 +19,7 @@ mod parameters;
 mod rates;
 mod raw;
 mod raw_ingest;
+mod shipped;
 mod template;
 mod tree;
 
@@ -35,7 +36,6 @@ pub(crate) use template::ExportValues;
 pub(crate) use tree::{StateSource, TreeResource, TreeSource, Ui, UiPage, UiSpot};
 pub use tree::{TreeShape, UiBase};
 
-use std::path::Path;
 use std::sync::{Arc, OnceLock};
 
 use http::{HeaderName, Method};
@@ -280,56 +280,6 @@ pub enum TokenPlace {
 }
 
 impl Profile {
-    /// The names of the built-in profiles; the first is taken where none is named.
-    pub(crate) const NAMES: [&str; 2] = ["lightstep", "otlp"];
-
-    /// The built-in profile of this name.
-    pub fn named(name: &str) -> Option<Arc<Profile>> {
-        match name {
-            "lightstep" => Some(Profile::lightstep()),
-            "otlp" => Some(Profile::otlp()),
-            _ => None,
-        }
-    }
-
-    /// The profile that is taken where none is named.
-    pub fn standard() -> Arc<Profile> {
-        Profile::lightstep()
-    }
-
-    /// All built-in profiles.
-    pub fn built_in() -> impl Iterator<Item = Arc<Profile>> {
-        Profile::NAMES.into_iter().filter_map(Profile::named)
-    }
-
-    /// The profile of Lightstep, read once.
-    pub fn lightstep() -> Arc<Profile> {
-        static LIGHTSTEP: OnceLock<Arc<Profile>> = OnceLock::new();
-        let read = || Profile::shipped("lightstep", include_str!("lightstep.yaml"));
-        LIGHTSTEP.get_or_init(read).clone()
-    }
-
-    /// The profile of what takes OTLP and no more, read once.
-    pub(crate) fn otlp() -> Arc<Profile> {
-        static OTLP: OnceLock<Arc<Profile>> = OnceLock::new();
-        let read = || Profile::shipped("otlp", include_str!("otlp.yaml"));
-        OTLP.get_or_init(read).clone()
-    }
-
-    /// Should a built-in text be unreadable (a test proves that none is), the profile knows no operation at all, and everything
-    /// is refused.
-    fn shipped(name: &str, text: &str) -> Arc<Profile> {
-        let read = Profile::load(Path::new(name), text);
-        Arc::new(read.unwrap_or_else(|found| {
-            let fault = found.first().map(ToString::to_string).unwrap_or_default();
-            tracing::error!(
-                fault,
-                "a built-in profile is unreadable: every operation is refused"
-            );
-            Profile::empty(name)
-        }))
-    }
-
     /// Whether the backend can be asked at all.
     pub fn has_query(&self) -> bool {
         self.has_query

@@ -3,6 +3,8 @@
 //! What it does: compares the built-in profile with a transcription of the published API made by hand.
 //! What it refuses to know: the profile's own file, except to break copies of it.
 
+use std::path::Path;
+
 use super::*;
 
 fn lightstep() -> Profile {

@@ -2,6 +2,8 @@
 //!
 //! What it does: fills it in, and breaks copies of it. What it refuses to know: how an export is sent.
 
+use std::path::Path;
+
 use super::super::*;
 use super::mistakes;
 

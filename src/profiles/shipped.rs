@@ -1,0 +1,147 @@
+//! The profiles that are built in: one table of names and texts.
+//!
+//! What it does: reads a built-in profile when it is first asked for, once. What it refuses to know: what they say. Invariants: the
+//! first is taken where none is named; a text that cannot be read, which a test excludes, makes a profile that knows no operation.
+
+use std::path::Path;
+use std::sync::{Arc, OnceLock};
+
+use super::Profile;
+
+/// Name and text, in the order in which they are listed.
+const TEXTS: [(&str, &str); Profile::NAMES.len()] = [
+    ("lightstep", include_str!("lightstep.yaml")),
+    ("otlp", include_str!("otlp.yaml")),
+    ("honeycomb", include_str!("shipped/honeycomb.yaml")),
+    ("grafana-cloud", include_str!("shipped/grafana-cloud.yaml")),
+    ("datadog", include_str!("shipped/datadog.yaml")),
+    ("newrelic", include_str!("shipped/newrelic.yaml")),
+    ("dash0", include_str!("shipped/dash0.yaml")),
+    ("dynatrace", include_str!("shipped/dynatrace.yaml")),
+    ("splunk", include_str!("shipped/splunk.yaml")),
+    ("chronosphere", include_str!("shipped/chronosphere.yaml")),
+    ("elastic", include_str!("shipped/elastic.yaml")),
+    ("signoz", include_str!("shipped/signoz.yaml")),
+    ("axiom", include_str!("shipped/axiom.yaml")),
+    ("uptrace", include_str!("shipped/uptrace.yaml")),
+    ("logfire", include_str!("shipped/logfire.yaml")),
+    ("observe", include_str!("shipped/observe.yaml")),
+    ("tempo", include_str!("shipped/tempo.yaml")),
+    ("mimir", include_str!("shipped/mimir.yaml")),
+    ("loki", include_str!("shipped/loki.yaml")),
+    (
+        "victoria-metrics",
+        include_str!("shipped/victoria-metrics.yaml"),
+    ),
+    ("victoria-logs", include_str!("shipped/victoria-logs.yaml")),
+    (
+        "victoria-traces",
+        include_str!("shipped/victoria-traces.yaml"),
+    ),
+    ("prometheus", include_str!("shipped/prometheus.yaml")),
+    ("jaeger", include_str!("shipped/jaeger.yaml")),
+];
+
+static READ: [OnceLock<Arc<Profile>>; TEXTS.len()] = [const { OnceLock::new() }; TEXTS.len()];
+
+impl Profile {
+    /// The names of the built-in profiles; the first is taken where none is named.
+    pub(crate) const NAMES: [&str; 24] = [
+        "lightstep",
+        "otlp",
+        "honeycomb",
+        "grafana-cloud",
+        "datadog",
+        "newrelic",
+        "dash0",
+        "dynatrace",
+        "splunk",
+        "chronosphere",
+        "elastic",
+        "signoz",
+        "axiom",
+        "uptrace",
+        "logfire",
+        "observe",
+        "tempo",
+        "mimir",
+        "loki",
+        "victoria-metrics",
+        "victoria-logs",
+        "victoria-traces",
+        "prometheus",
+        "jaeger",
+    ];
+
+    /// The built-in profile of this name.
+    pub fn named(name: &str) -> Option<Arc<Profile>> {
+        let mut table = TEXTS.iter().zip(&READ);
+        let ((name, text), read) = table.find(|((known, _), _)| *known == name)?;
+        Some(read.get_or_init(|| shipped(name, text)).clone())
+    }
+
+    /// The profile that is taken where none is named.
+    pub fn standard() -> Arc<Profile> {
+        Profile::lightstep()
+    }
+
+    /// All built-in profiles.
+    pub fn built_in() -> impl Iterator<Item = Arc<Profile>> {
+        Profile::NAMES.into_iter().filter_map(Profile::named)
+    }
+
+    /// The profile of Lightstep.
+    pub fn lightstep() -> Arc<Profile> {
+        let [(name, text), ..] = TEXTS;
+        let [read, ..] = &READ;
+        read.get_or_init(|| shipped(name, text)).clone()
+    }
+}
+
+/// Should a built-in text be unreadable, the profile knows no operation at all, and everything is refused.
+fn shipped(name: &str, text: &str) -> Arc<Profile> {
+    let read = Profile::load(Path::new(name), text);
+    Arc::new(read.unwrap_or_else(|found| {
+        let fault = found.first().map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            fault,
+            "a built-in profile is unreadable: every operation is refused"
+        );
+        Profile::empty(name)
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: a profile is added to the table. Guarantees: its text is read without a fault, is of its name, and is filled by
+    /// one word for each parameter that has no default; where it goes is known then, or a mere hint.
+    #[test]
+    fn every_built_in_text_is_a_profile_of_its_name() {
+        let names: Vec<&str> = TEXTS.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, Profile::NAMES);
+        for (name, text) in TEXTS {
+            let read = Profile::load(Path::new(name), text);
+            let read = Arc::new(read.unwrap_or_else(|found| panic!("{name}: {found:?}")));
+            assert_eq!(read.name, name);
+            let wanted = read.parameters().iter();
+            let given: Vec<(&str, &str)> = wanted
+                .filter(|parameter| parameter.default.is_none())
+                .map(|parameter| (parameter.name.as_str(), "word1"))
+                .collect();
+            let filled = read.filled(&given).unwrap();
+            let address = &filled.addresses.ingest;
+            let is_hint = address.ends_with(".example");
+            assert_eq!(
+                filled.addresses.usual_ingest().is_none(),
+                is_hint,
+                "{name}: {address}"
+            );
+            for parameter in read.parameters() {
+                assert!(!parameter.about.is_empty(), "{name}: {}", parameter.name);
+            }
+        }
+        assert!(Profile::named("nothing").is_none());
+    }
+}
