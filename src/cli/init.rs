@@ -80,6 +80,7 @@ pub(crate) struct AppProject {
 
 /// Every answer.
 pub(crate) struct FirstSettings {
+    /// Filled in.
     pub profile: Arc<Profile>,
     pub with: Vec<(String, String)>,
     /// `None`: the profile's own.
@@ -112,6 +113,12 @@ pub(crate) fn init(arguments: &InitArguments) -> ExitCode {
                 "without a terminal, say it with arguments: {}",
                 missing.join(", ")
             );
+            return ExitCode::from(2);
+        }
+        Err(InitUnanswered::Parameters(faults)) => {
+            for fault in faults {
+                eprintln!("{fault}\n  hint: {}", fault.hint());
+            }
             return ExitCode::from(2);
         }
         Err(InitUnanswered::Ended) => {

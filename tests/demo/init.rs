@@ -11,20 +11,20 @@ use super::*;
 fn arguments(profile: &Profile, folder: &Path) -> Vec<String> {
     let mut arguments = vec!["init", "--backend", &profile.name];
     arguments.extend(["--issuer", "https://idp.acme.example"]);
-    arguments.extend([
-        "--app",
-        "shop=shop-prod",
-        "--app",
-        "shop/checkout=checkout-prod",
-    ]);
+    arguments.extend(["--app", "shop=shop-prod"]);
+    arguments.extend(["--app", "shop/checkout=checkout-prod"]);
     arguments.extend(["--subject", "system:serviceaccount:checkout:*"]);
-    arguments.extend([
-        "--organization",
-        "acme",
-        "--url",
-        "https://telemetry.acme.example",
-    ]);
+    if profile.addresses.ingest.ends_with(".example") {
+        arguments.extend(["--url", "https://telemetry.acme.example"]);
+    }
+    if profile.has_query() {
+        arguments.extend(["--organization", "acme"]);
+    }
     let mut arguments: Vec<String> = arguments.into_iter().map(str::to_owned).collect();
+    let wanted = profile.parameters().iter();
+    for parameter in wanted.filter(|parameter| parameter.default.is_none()) {
+        arguments.extend(["--with".to_owned(), format!("{}=word1", parameter.name)]);
+    }
     arguments.extend(["--output".to_owned(), folder.display().to_string()]);
     arguments
 }
@@ -148,6 +148,10 @@ fn a_script_is_told_what_is_missing() {
         assert!(ended.err.contains(expected), "{given:?}: {}", ended.err);
     }
     assert!(std::fs::read_dir(folder.path()).unwrap().next().is_none());
+    let logfire = ["--backend", "logfire", "--with", "region=asia"];
+    let refused = told(&[&logfire[..], &least].concat());
+    assert_eq!(refused.status, 2);
+    assert!(refused.err.contains("one of `us`, `eu`"), "{}", refused.err);
     let otlp = ["--backend", "otlp", "--url", "https://otlp.acme.example"];
     let made = told(&[&otlp[..], &least].concat());
     assert_eq!(made.status, 0, "{}", made.err);

@@ -8,12 +8,14 @@ use std::sync::Arc;
 
 use super::{AUDIENCE, FirstSettings, InitArguments, LISTEN, parse_app, parse_backend};
 use crate::cli::argument::ArgumentFault;
-use crate::profiles::Profile;
+use crate::profiles::{ParameterFault, Profile, ProfileParameter};
 
 /// Why there are no answers.
 pub(super) enum InitUnanswered {
     /// These arguments are needed, and there is no terminal to ask at.
-    Missing(Vec<&'static str>),
+    Missing(Vec<String>),
+    /// The profile's parameters cannot be these.
+    Parameters(Vec<ParameterFault>),
     /// The person ended the questions.
     Ended,
 }
@@ -64,29 +66,31 @@ pub(super) fn complete(given: &InitArguments) -> Result<FirstSettings, InitUnans
 
 fn told(given: &InitArguments) -> Result<FirstSettings, InitUnanswered> {
     let profile = given.backend.as_deref().and_then(Profile::named);
-    let needs_url = profile.as_ref().is_some_and(|profile| needs_url(profile));
-    let needs_name = profile.as_ref().is_some_and(|profile| profile.has_query());
-    let missing = [
-        ("--backend NAME", profile.is_none()),
-        ("--url URL", needs_url && given.url.is_none()),
-        (
-            "--organization NAME",
-            needs_name && given.organization.is_none(),
-        ),
-        ("--issuer URL", given.issuer.is_none()),
-        ("--app PATH=PROJECT", given.apps.is_empty()),
-    ];
-    let missing: Vec<_> = missing
-        .into_iter()
-        .filter(|(_, is_missing)| *is_missing)
-        .collect();
-    let (Some(profile), Some(issuer), true) = (profile, given.issuer.clone(), missing.is_empty())
-    else {
-        return Err(InitUnanswered::Missing(
-            missing.into_iter().map(|(words, _)| words).collect(),
-        ));
+    let mut missing: Vec<String> = Vec::new();
+    let mut want = |words: &str, is_missing: bool| {
+        if is_missing {
+            missing.push(words.to_owned());
+        }
     };
-    Ok(answers(given, profile, issuer))
+    want("--backend NAME", profile.is_none());
+    if let Some(profile) = &profile {
+        for parameter in unsaid(given, profile).filter(|one| one.default.is_none()) {
+            want(&format!("--with {}=…", parameter.name), true);
+        }
+        want("--url URL", is_hint(profile) && given.url.is_none());
+        want(
+            "--organization NAME",
+            profile.has_query() && given.organization.is_none(),
+        );
+    }
+    want("--issuer URL", given.issuer.is_none());
+    want("--app PATH=PROJECT", given.apps.is_empty());
+    match (profile, given.issuer.clone()) {
+        (Some(profile), Some(issuer)) if missing.is_empty() => {
+            filled(answers(given, profile, issuer))
+        }
+        _ => Err(InitUnanswered::Missing(missing)),
+    }
 }
 
 fn asked(given: &InitArguments) -> Result<FirstSettings, InitUnanswered> {
@@ -102,73 +106,74 @@ fn asked(given: &InitArguments) -> Result<FirstSettings, InitUnanswered> {
             Profile::named(&named.ask()?).ok_or(InitUnanswered::Ended)?
         }
     };
-    let issuer = match &given.issuer {
-        Some(issuer) => issuer.clone(),
-        None => Prompt {
-            words: "Whose tokens are believed? The URL of an OIDC issuer, as `iss` says it",
-            default: None,
+    let ask = |words: &str, default: Option<&str>| {
+        Prompt {
+            words,
+            default,
             read: text,
         }
-        .ask()?,
+        .ask()
+    };
+    let mut with = Vec::new();
+    for parameter in unsaid(given, &profile) {
+        let values = match &parameter.values[..] {
+            [] => String::new(),
+            values => format!(" ({})", values.join(", ")),
+        };
+        let words = format!("`{}`, {}{values}", parameter.name, parameter.about);
+        let value = ask(&words, parameter.default.as_deref())?;
+        if parameter.default.as_ref() != Some(&value) {
+            with.push((parameter.name.clone(), value));
+        }
+    }
+    let issuer = match &given.issuer {
+        Some(issuer) => issuer.clone(),
+        None => ask(
+            "Whose tokens are believed? The URL of an OIDC issuer, as `iss` says it",
+            None,
+        )?,
     };
     let mut answers = answers(given, profile, issuer);
-    if answers.url.is_none() && needs_url(&answers.profile) {
-        let question = Prompt {
-            words: "The backend's address, `https://…`",
-            default: None,
-            read: text,
-        };
-        answers.url = Some(question.ask()?);
+    answers.with.extend(with);
+    if answers.url.is_none() && is_hint(&answers.profile) {
+        answers.url = Some(ask("The backend's address, `https://…`", None)?);
     }
     if given.organization.is_none() && answers.profile.has_query() {
-        let question = Prompt {
-            words: "The organization's name at the backend",
-            default: None,
-            read: text,
-        };
-        answers.organization = question.ask()?;
+        answers.organization = ask("The organization's name at the backend", None)?;
     }
     if given.audience.is_none() {
-        let question = Prompt {
-            words: "What `aud` of those tokens says",
-            default: Some(AUDIENCE),
-            read: text,
-        };
-        answers.audience = question.ask()?;
+        answers.audience = ask("What `aud` of those tokens says", Some(AUDIENCE))?;
     }
     while given.apps.is_empty() {
-        let first = answers.apps.is_empty();
-        let words = match first {
-            true => "An app and its project at the backend, `shop/checkout=checkout-prod`",
-            false => "Another one; nothing ends the list",
-        };
-        let read = match first {
-            true => |text: &str| parse_app(text).map(Some),
-            false => |text: &str| match text {
+        let (words, read): (_, fn(&str) -> _) = match answers.apps.is_empty() {
+            true => (
+                "An app and its project at the backend, `shop/checkout=checkout-prod`",
+                |text| parse_app(text).map(Some),
+            ),
+            false => ("Another one; nothing ends the list", |text| match text {
                 "" => Ok(None),
                 text => parse_app(text).map(Some),
-            },
+            }),
         };
-        match (Prompt {
+        let prompt = Prompt {
             words,
             default: None,
             read,
-        })
-        .ask()?
-        {
+        };
+        match prompt.ask()? {
             Some(app) => answers.apps.push(app),
             None => break,
         }
     }
     if given.subject.is_none() {
-        let question = Prompt {
+        let prompt = Prompt {
             words: "Whose tokens may export, by their `sub`, `system:serviceaccount:shop:*`; nothing: none yet",
             default: None,
             read: |text| Ok((!text.is_empty()).then(|| text.to_owned())),
         };
-        answers.subject = question.ask()?;
+        answers.subject = prompt.ask()?;
     }
-    Ok(answers)
+    filled(answers)
 }
 
 /// What arguments say, and defaults.
@@ -188,8 +193,28 @@ fn answers(given: &InitArguments, profile: Arc<Profile>, issuer: String) -> Firs
     }
 }
 
+/// With the profile's parameters in their places.
+fn filled(answers: FirstSettings) -> Result<FirstSettings, InitUnanswered> {
+    let pairs = answers.with.iter();
+    let pairs: Vec<(&str, &str)> = pairs.map(|(key, value)| (&**key, &**value)).collect();
+    match answers.profile.filled(&pairs) {
+        Ok(profile) => Ok(FirstSettings { profile, ..answers }),
+        Err(faults) => Err(InitUnanswered::Parameters(faults)),
+    }
+}
+
+/// The profile's parameters that no argument gives.
+fn unsaid<'p>(
+    given: &InitArguments,
+    profile: &'p Profile,
+) -> impl Iterator<Item = &'p ProfileParameter> {
+    let said: Vec<String> = given.with.iter().map(|(key, _)| key.clone()).collect();
+    let all = profile.parameters().iter();
+    all.filter(move |parameter| !said.contains(&parameter.name))
+}
+
 /// Whether the profile's own address stands for any.
-fn needs_url(profile: &Profile) -> bool {
+fn is_hint(profile: &Profile) -> bool {
     profile.addresses.ingest.ends_with(".example")
 }
 

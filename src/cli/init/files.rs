@@ -40,7 +40,10 @@ fn secret(project: &str) -> String {
 
 /// The files for secrets, relative to the configuration.
 pub(super) fn secrets(answers: &FirstSettings) -> Vec<String> {
-    let mut files: Vec<String> = projects(answers).into_iter().map(secret).collect();
+    let mut files: Vec<String> = match answers.profile.wants_credential {
+        true => projects(answers).into_iter().map(secret).collect(),
+        false => Vec::new(),
+    };
     if answers.profile.has_query() {
         files.push(READ_KEY.to_owned());
     }
@@ -50,36 +53,38 @@ pub(super) fn secrets(answers: &FirstSettings) -> Vec<String> {
 /// `lightkeeper.yaml`.
 pub(super) fn config(answers: &FirstSettings) -> String {
     let profile = &answers.profile;
-    let url = answers.url.as_deref().unwrap_or(&profile.addresses.ingest);
-    let mut vault = String::new();
-    for project in projects(answers) {
-        let file = quoted(&secret(project));
-        let _ = writeln!(
-            vault,
-            "    {}: {{ access_token: [{{ file: {file} }}] }}",
-            quoted(project)
-        );
-    }
-    let mut with = String::new();
+    let mut backend = String::new();
     if !answers.with.is_empty() {
         let pair = |(key, value): &(String, String)| format!("{}: {}", quoted(key), quoted(value));
         let pairs: Vec<String> = answers.with.iter().map(pair).collect();
-        let _ = writeln!(with, "  with: {{ {} }}", pairs.join(", "));
+        let _ = writeln!(backend, "    with: {{ {} }}", pairs.join(", "));
     }
-    let mut query = String::new();
+    if let Some(url) = &answers.url {
+        let _ = writeln!(backend, "    ingest: {{ url: {} }}", quoted(url));
+    }
+    let mut vault = String::new();
+    if profile.wants_credential {
+        vault.push_str("  projects:\n");
+        for project in projects(answers) {
+            let (name, file) = (quoted(project), quoted(&secret(project)));
+            let _ = writeln!(
+                vault,
+                "    {name}: {{ access_token: [{{ file: {file} }}] }}"
+            );
+        }
+    }
     if profile.has_query() {
         let url = quoted(&profile.addresses.query);
-        let _ = writeln!(
-            query,
-            "  query: {{ profile: {}, url: {url} }}",
-            profile.name
-        );
-        let _ = writeln!(
-            vault,
-            "  # For queries; `write` and `admin` stand beside it."
-        );
+        let _ = writeln!(backend, "    query: {{ url: {url} }}");
+        vault.push_str("  # For queries; `write` and `admin` stand beside it.\n");
         let _ = writeln!(vault, "  api_keys: {{ read: {{ file: {READ_KEY} }} }}");
     }
+    let vault = match vault.is_empty() {
+        true => "# The backend wants no credential.\nvault: {}\n".to_owned(),
+        false => format!(
+            "# The backend's credentials, each in a file of its own. No client holds one.\nvault:\n{vault}"
+        ),
+    };
     format!(
         "\
 # A first configuration. `lightkeeper check` finds its mistakes; docs/reference/configuration.md has every key.
@@ -96,12 +101,10 @@ issuers:
     audiences: [{audience}]
 
 # Where telemetry goes. What the backend takes and wants: docs/backends/{name}.md
-upstreams:
-{with}  ingest: {{ profile: {name}, url: {url} }}
-{query}
-# The backend's credentials, each in a file of its own. No client holds one.
-vault:
-  projects:
+backends:
+  {name}:
+    profile: {name}
+{backend}
 {vault}
 # Who may do what.
 policy: {POLICY}
@@ -114,7 +117,6 @@ audit: {{ file: audit.jsonl }}
         issuer = quoted(&answers.issuer),
         audience = quoted(&answers.audience),
         name = profile.name,
-        url = quoted(url),
     )
 }
 
