@@ -46,3 +46,4 @@ mod svids;
 mod tree;
 mod upstream;
 mod vault;
+mod vendors;

@@ -182,7 +182,7 @@ mod tests {
         };
         assert_eq!(
             credential.value("k").unwrap(),
-            "Basic aW5zdGFuY2UtNzpr" // instance-7:k
+            "Basic MTIzNDU2Oms=" // 123456:k
         );
         let observe = row("observe", Signal::Traces);
         let told: Vec<_> = observe
