@@ -2,7 +2,8 @@
 //!
 //! `cargo bench --bench otlp`. Spans are of about 400 bytes, in resources of ten services. "stamp" gives
 //! pieces of which the large ones are slices of the body; "stamp, joined" copies them into one buffer. The
-//! peers: prost decoding, editing and encoding the same export, and a copy of its bytes.
+//! peers: prost decoding, editing and encoding the same export, and a copy of its bytes. Of the way between the encodings the
+//! peer is prost's structures with serde's JSON.
 //! Correctness tests never assert these times.
 
 #![allow(
@@ -15,7 +16,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
-use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp, Wanted};
+use lightkeeper::limits::Budget;
+use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp, Wanted, transcode};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, InstrumentationScope, KeyValue, any_value::Value,
@@ -207,5 +209,50 @@ fn exports(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, exports);
+/// JSON to protobuf and back, beside serde's and prost's structures.
+fn transcoding(criterion: &mut Criterion) {
+    let budget = Budget::new(u64::MAX);
+    let cross = |encoding, message: &[u8]| {
+        let mut held = budget.gateway().open();
+        transcode(Signal::Traces, encoding, message, 1 << 30, &mut held)
+            .unwrap()
+            .message
+    };
+    for spans in [100, 5_000] {
+        let export = export(spans);
+        let protobuf = export.encode_to_vec();
+        let json = serde_json::to_vec(&export).unwrap();
+        let read = ExportTraceServiceRequest::decode(cross(Encoding::Json, &json));
+        assert_eq!(read.unwrap(), export);
+        for (name, encoding, message) in [
+            ("JSON to protobuf", Encoding::Json, &json),
+            ("protobuf to JSON", Encoding::Protobuf, &protobuf),
+        ] {
+            let title = format!("{name}, {spans} spans, {} bytes", message.len());
+            let mut group = criterion.benchmark_group(title);
+            group.throughput(Throughput::Bytes(message.len() as u64));
+            group
+                .sample_size(30)
+                .warm_up_time(Duration::from_millis(500))
+                .measurement_time(Duration::from_secs(2));
+            group.bench_function("ours", |bencher| {
+                bencher.iter(|| cross(encoding, black_box(message)))
+            });
+            group.bench_function("prost and serde", |bencher| match encoding {
+                Encoding::Json => bencher.iter(|| {
+                    let read: ExportTraceServiceRequest =
+                        serde_json::from_slice(black_box(message)).unwrap();
+                    read.encode_to_vec()
+                }),
+                Encoding::Protobuf => bencher.iter(|| {
+                    let read = ExportTraceServiceRequest::decode(&black_box(message)[..]).unwrap();
+                    serde_json::to_vec(&read).unwrap()
+                }),
+            });
+            group.finish();
+        }
+    }
+}
+
+criterion_group!(benches, exports, transcoding);
 criterion_main!(benches);

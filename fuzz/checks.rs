@@ -9,7 +9,7 @@ use bytes::Bytes;
 use lightkeeper::lightstep::{Format, Report, Token};
 use lightkeeper::limits::Budget;
 use lightkeeper::otlp::{Encoding, Export, PartialSuccess, RESERVED, Signal, Stamp, Wanted};
-use lightkeeper::otlp::{frame, read_answer, unframe, write_answer};
+use lightkeeper::otlp::{frame, read_answer, transcode, unframe, write_answer};
 use lightkeeper::transform::{Coding, compress, decompress};
 
 /// A target: a name, and what must hold. The name is that of its corpus under `fuzz/corpus` and of its
@@ -19,6 +19,7 @@ pub type Target = (&'static str, fn(&[u8]));
 pub const TARGETS: &[Target] = &[
     ("protobuf", protobuf),
     ("json", json),
+    ("transcode", transcoding),
     ("answer", answer),
     ("grpc_frame", grpc_frame),
     ("decompress", decompression),
@@ -36,6 +37,38 @@ pub fn protobuf(data: &[u8]) {
 /// OTLP/JSON exports.
 pub fn json(data: &[u8]) {
     exports(Encoding::Json, data);
+}
+
+/// Exports on their way into the other encoding: what crosses can come back, says nothing unknown, and crosses to the same again.
+pub fn transcoding(data: &[u8]) {
+    const LIMIT_BYTES: u64 = 1 << 20;
+    let wanted = Wanted::new([]);
+    for signal in Signal::ALL {
+        for (encoding, other, times) in [
+            (Encoding::Json, Encoding::Protobuf, 5),
+            (Encoding::Protobuf, Encoding::Json, 20),
+        ] {
+            let budget = Budget::new(u64::MAX);
+            let mut held = budget.gateway().open();
+            let mut cross =
+                |encoding, data: &[u8]| transcode(signal, encoding, data, LIMIT_BYTES, &mut held);
+            let Ok(crossed) = cross(encoding, data) else {
+                continue;
+            };
+            assert!(
+                crossed.message.len() <= times * data.len() + 2,
+                "it grew beyond its names"
+            );
+            let read = |encoding, data: Bytes| Export::read(signal, encoding, data, &wanted);
+            if read(encoding, Bytes::copy_from_slice(data)).is_ok() {
+                read(other, crossed.message.clone()).expect("what crossed can be read");
+            }
+            let back = cross(other, &crossed.message).expect("what crossed can come back");
+            let again = cross(encoding, &back.message).expect("what came back can cross");
+            assert_eq!((back.unknown, again.unknown), (0, 0));
+            assert_eq!(again.message, crossed.message);
+        }
+    }
 }
 
 /// The first is replaced, the second is new to most, the third is what only the gateway may write.

@@ -238,8 +238,9 @@ fn own_calls_have_one_client() {
     none(structure::ways_out(&rust_files(), WAYS_OUT));
 }
 
-/// Packages in `Cargo.lock`. May only be lowered, or raised together with the reason why a new one is worth it.
-const PACKAGES: usize = 458;
+/// Packages in `Cargo.lock`. May only be lowered, or raised together with the reason why a new one is worth it:
+/// `const-hex` is of opentelemetry-proto's JSON, the oracle of the transcoder's tests alone.
+const PACKAGES: usize = 459;
 
 #[test]
 fn dependencies_are_counted() {

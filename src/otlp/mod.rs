@@ -15,6 +15,7 @@ mod pieces;
 mod protobuf;
 mod span;
 mod stamp;
+mod transcode;
 mod wanted;
 mod wire;
 
@@ -26,6 +27,7 @@ pub(crate) use group::{MAX_GROUPS, Malformed};
 pub(crate) use names::folded;
 pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
+pub use transcode::{TranscodeFault, Transcoded, transcode};
 pub use wanted::Wanted;
 pub(crate) use wire::text_field;
 
@@ -99,6 +101,8 @@ pub fn status_body(encoding: Encoding, code: u8, message: &str) -> Vec<u8> {
     }
 }
 
+const RETRY_INFO: &str = "type.googleapis.com/google.rpc.RetryInfo";
+
 /// A `google.rpc.Status` that carries one `google.rpc.RetryInfo` detail, as gRPC puts it into
 /// `grpc-status-details-bin` to say that the call may be repeated after `delay_seconds`.
 pub fn status_with_retry(code: u8, message: &str, delay_seconds: u64) -> Vec<u8> {
@@ -108,11 +112,54 @@ pub fn status_with_retry(code: u8, message: &str, delay_seconds: u64) -> Vec<u8>
         push_varint(&mut duration, delay_seconds);
     }
     let retry_info = length_delimited(0x0a, &duration);
-    let mut any = length_delimited(0x0a, b"type.googleapis.com/google.rpc.RetryInfo");
+    let mut any = length_delimited(0x0a, RETRY_INFO.as_bytes());
     any.extend(length_delimited(0x12, &retry_info));
     let mut status = status_body(Encoding::Protobuf, code, message);
     status.extend(length_delimited(0x1a, &any));
     status
+}
+
+/// When a `google.rpc.Status` wants the call to come again: the delay of its `RetryInfo`, rounded up to seconds, at most an hour. `None`: it has
+/// none, or is no such message.
+pub(crate) fn retry_seconds(status: &[u8]) -> Option<u64> {
+    const LONGEST_SECONDS: u64 = 3600;
+    let mut status = wire::Cursor::new(status);
+    while let Some(field) = status.field().ok()? {
+        if field.number != 3 {
+            continue;
+        }
+        let any = field.bytes().ok()?;
+        if text_field(any, 1).ok()? != Some(RETRY_INFO) {
+            continue;
+        }
+        let (mut seconds, mut has_more) = (0, false);
+        let mut fields = wire::Cursor::new(last_message(last_message(any, 2)?, 1)?);
+        while let Some(field) = fields.field().ok()? {
+            match field.number {
+                1 => seconds = field.varint().ok()?,
+                2 => has_more = field.varint().ok()? > 0,
+                _ => {}
+            }
+        }
+        return Some(
+            seconds
+                .saturating_add(u64::from(has_more))
+                .min(LONGEST_SECONDS),
+        );
+    }
+    None
+}
+
+/// The content of the last field of this number; of none an empty one.
+fn last_message(message: &[u8], number: u32) -> Option<&[u8]> {
+    let mut cursor = wire::Cursor::new(message);
+    let mut last: &[u8] = &[];
+    while let Some(field) = cursor.field().ok()? {
+        if field.number == number {
+            last = field.bytes().ok()?;
+        }
+    }
+    Some(last)
 }
 
 fn length_delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
@@ -176,5 +223,33 @@ mod tests {
             "type.googleapis.com/google.rpc.RetryInfo"
         );
         assert_eq!(decoded.details[0].value, [0x0a, 2, 0x08, 5]);
+    }
+
+    #[test]
+    fn the_delay_is_read_again_and_bounded() {
+        for (delay, told) in [(0, 0), (5, 5), (3600, 3600), (3601, 3600), (u64::MAX, 3600)] {
+            assert_eq!(
+                retry_seconds(&status_with_retry(8, "later", delay)),
+                Some(told)
+            );
+        }
+        let with_nanos = |nanos: &[u8]| {
+            let info = length_delimited(0x0a, &[&[0x08, 2], nanos].concat());
+            let any = [
+                length_delimited(0x0a, RETRY_INFO.as_bytes()),
+                length_delimited(0x12, &info),
+            ]
+            .concat();
+            length_delimited(0x1a, &any)
+        };
+        assert_eq!(retry_seconds(&with_nanos(&[0x10, 1])), Some(3));
+        assert_eq!(retry_seconds(&with_nanos(&[])), Some(2));
+        let other = length_delimited(
+            0x1a,
+            &length_delimited(0x0a, b"type.googleapis.com/google.rpc.DebugInfo"),
+        );
+        for status in [&b""[..], b"\x08\x08", b"\x1a", &other] {
+            assert_eq!(retry_seconds(status), None, "{status:x?}");
+        }
     }
 }

@@ -234,6 +234,14 @@ impl<'a> Cursor<'a> {
         self.field().ok().flatten()
     }
 
+    /// The next of numbers that stand behind each other without tags.
+    pub(crate) fn packed_varint(&mut self) -> Result<Option<u64>, Malformed> {
+        if self.rest.is_empty() {
+            return Ok(None);
+        }
+        self.varint().map(Some)
+    }
+
     #[inline]
     fn tag(&mut self) -> Result<(u32, u8), Malformed> {
         let offset = self.offset();

@@ -14,7 +14,7 @@ use crate::otlp::Malformed;
 
 /// How deep objects and arrays may lie in each other. An attribute's value begins at 15 at most, and a map in it takes 4
 /// for each level of its own: 124 levels of maps fit; the SDKs' default limit is 64.
-pub(super) const MAX_DEPTH: u32 = 512;
+pub(in crate::otlp) const MAX_DEPTH: u32 = 512;
 
 /// A string of the text.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -311,6 +311,28 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Steps over a number; `what` says what is malformed if something else is here.
+    pub(crate) fn number_text(&mut self, what: &'static str) -> Result<Range<usize>, Malformed> {
+        match self.peek() {
+            Some(b'-' | b'0'..=b'9') => {}
+            _ => return Err(self.fault(what)),
+        }
+        let start = self.at;
+        self.number()?;
+        Ok(start..self.at)
+    }
+
+    /// Takes `true` or `false`.
+    pub(crate) fn boolean(&mut self) -> Result<bool, Malformed> {
+        let is_true = self.peek() == Some(b't');
+        self.literal(if is_true {
+            b"true"
+        } else {
+            b"false".as_slice()
+        })?;
+        Ok(is_true)
+    }
+
     /// Steps over one value, whatever it is.
     pub(crate) fn skip(&mut self) -> Result<(), Malformed> {
         let outside = self.depth;
@@ -401,7 +423,7 @@ impl Brackets {
 
 /// How many bytes at the start are neither a quote, a backslash nor a control character; eight at a time.
 #[inline]
-fn ordinary(bytes: &[u8]) -> usize {
+pub(in crate::otlp) fn ordinary(bytes: &[u8]) -> usize {
     const ONES: u64 = u64::MAX / 0xff;
     const HIGHS: u64 = ONES << 7;
     // The highest bit of each byte that is less than `limit`; above the lowest of them it may be set in others.

@@ -1,0 +1,271 @@
+//! Numbers and identifiers, between their texts in JSON and their values.
+//!
+//! What it does: reads whole numbers and doubles as the JSON mapping of protobuf has them, and writes them. What it refuses to know: where a
+//! text stands. Invariants: a whole number is exact or refused; a finite double is never read as an infinite one.
+
+/// A whole number: its sign and its amount.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct WholeNumber {
+    pub negative: bool,
+    pub amount: u64,
+}
+
+/// Above it, a double does not tell whole numbers apart.
+const EXACT: f64 = (1_u64 << 53) as f64;
+
+impl WholeNumber {
+    /// Digits, or a number of JSON's that is whole, as `3.0` or `3e2`.
+    pub(crate) fn read(text: &[u8]) -> Option<WholeNumber> {
+        let (negative, digits) = match text {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        let mut amount = 0_u64;
+        for byte in digits {
+            let digit = byte.wrapping_sub(b'0');
+            if digit > 9 {
+                return Self::fraction(text);
+            }
+            amount = amount.checked_mul(10)?.checked_add(u64::from(digit))?;
+        }
+        (!digits.is_empty()).then_some(WholeNumber { negative, amount })
+    }
+
+    fn fraction(text: &[u8]) -> Option<WholeNumber> {
+        let value = double(text)?;
+        let is_exact = value.fract() == 0.0 && value.abs() <= EXACT;
+        is_exact.then_some(WholeNumber {
+            negative: value < 0.0,
+            amount: value.abs() as u64,
+        })
+    }
+
+    pub(crate) fn unsigned(self, most: u64) -> Option<u64> {
+        (self.amount <= most && (!self.negative || self.amount == 0)).then_some(self.amount)
+    }
+
+    /// `most`: the largest value; the least is the one below its negative.
+    pub(crate) fn signed(self, most: i64) -> Option<i64> {
+        let most = most.unsigned_abs();
+        if self.negative {
+            (self.amount <= most + 1).then_some(0_i64.wrapping_sub_unsigned(self.amount))
+        } else {
+            (self.amount <= most).then_some(self.amount as i64)
+        }
+    }
+}
+
+/// A number, held to JSON's grammar (RFC 8259 section 6).
+pub(super) fn double(text: &[u8]) -> Option<f64> {
+    is_number(text).then(|| double_of_number(text)).flatten()
+}
+
+/// What is known to follow the grammar.
+pub(super) fn double_of_number(text: &[u8]) -> Option<f64> {
+    let value: f64 = std::str::from_utf8(text).ok()?.parse().ok()?;
+    value.is_finite().then_some(value)
+}
+
+fn is_number(text: &[u8]) -> bool {
+    let text = text.strip_prefix(b"-").unwrap_or(text);
+    let Some(mut rest) = after_digits(text) else {
+        return false;
+    };
+    if text.starts_with(b"0") && text.len() - rest.len() > 1 {
+        return false;
+    }
+    if let Some(fraction) = rest.strip_prefix(b".") {
+        let Some(behind) = after_digits(fraction) else {
+            return false;
+        };
+        rest = behind;
+    }
+    if let [b'e' | b'E', exponent @ ..] = rest {
+        let digits = match exponent {
+            [b'+' | b'-', digits @ ..] => digits,
+            digits => digits,
+        };
+        let Some(behind) = after_digits(digits) else {
+            return false;
+        };
+        rest = behind;
+    }
+    rest.is_empty()
+}
+
+/// What is behind at least one digit.
+fn after_digits(text: &[u8]) -> Option<&[u8]> {
+    let count = text.iter().take_while(|byte| byte.is_ascii_digit()).count();
+    text.get(count..).filter(|_| count > 0)
+}
+
+/// The most bytes that `put_unsigned` and `put_signed` write.
+pub(super) const WHOLE_BYTES: usize = 20;
+/// The most bytes that `put_double` writes.
+pub(super) const DOUBLE_BYTES: usize = 32;
+
+pub(super) fn put_unsigned(into: &mut Vec<u8>, mut value: u64) {
+    const PAIRS: [[u8; 2]; 100] = pairs();
+    let mut digits = [0; WHOLE_BYTES];
+    let mut unused = WHOLE_BYTES;
+    for place in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
+        *place = PAIRS
+            .get((value % 100) as usize)
+            .copied()
+            .unwrap_or_default();
+        value /= 100;
+        unused -= 2;
+        if value == 0 {
+            break;
+        }
+    }
+    let mut written = digits.get(unused..).unwrap_or_default();
+    if let [b'0', behind @ ..] = written
+        && !behind.is_empty()
+    {
+        written = behind;
+    }
+    into.extend_from_slice(written);
+}
+
+const fn pairs() -> [[u8; 2]; 100] {
+    let mut pairs = [[0; 2]; 100];
+    let mut value = 0;
+    let mut rest = pairs.as_mut_slice();
+    while let Some((pair, behind)) = rest.split_first_mut() {
+        *pair = [b'0' + value / 10, b'0' + value % 10];
+        value += 1;
+        rest = behind;
+    }
+    pairs
+}
+
+pub(super) fn put_signed(into: &mut Vec<u8>, value: i64) {
+    if value < 0 {
+        into.push(b'-');
+    }
+    put_unsigned(into, value.unsigned_abs());
+}
+
+/// The shortest text that is read as the same value; what is no number is a text of its own (protobuf.dev, "ProtoJSON").
+pub(super) fn put_double(into: &mut Vec<u8>, value: f64) {
+    if value.is_nan() {
+        into.extend_from_slice(b"\"NaN\"");
+    } else if value == f64::INFINITY {
+        into.extend_from_slice(b"\"Infinity\"");
+    } else if value == f64::NEG_INFINITY {
+        into.extend_from_slice(b"\"-Infinity\"");
+    } else {
+        // A finite number into memory: it cannot fail.
+        drop(serde_json::to_writer(into, &value));
+    }
+}
+
+/// The value of a hexadecimal digit of either case; anything else is above 15.
+#[inline]
+pub(super) fn hexadecimal(digit: u8) -> u8 {
+    const VALUES: [u8; 256] = values();
+    VALUES.get(usize::from(digit)).copied().unwrap_or(0xff)
+}
+
+const fn values() -> [u8; 256] {
+    let mut values = [0xff; 256];
+    let mut rest = values.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((value, behind)) = rest.split_first_mut() {
+        *value = match byte {
+            b'0'..=b'9' => byte - b'0',
+            b'a'..=b'f' => byte - b'a' + 10,
+            b'A'..=b'F' => byte - b'A' + 10,
+            _ => 0xff,
+        };
+        byte = byte.wrapping_add(1);
+        rest = behind;
+    }
+    values
+}
+
+pub(super) fn put_hexadecimal(into: &mut Vec<u8>, bytes: &[u8]) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let digit = |value: u8| {
+        DIGITS
+            .get(usize::from(value & 15))
+            .copied()
+            .unwrap_or_default()
+    };
+    for byte in bytes {
+        into.extend_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whole_numbers_are_exact_or_refused() {
+        let whole = |negative, amount| Some(WholeNumber { negative, amount });
+        for (text, expected) in [
+            ("0", whole(false, 0)),
+            ("-0", whole(true, 0)),
+            ("18446744073709551615", whole(false, u64::MAX)),
+            ("18446744073709551616", None),
+            ("-9223372036854775808", whole(true, 1 << 63)),
+            ("3.0", whole(false, 3)),
+            ("-3e2", whole(true, 300)),
+            ("9007199254740992.0", whole(false, 1 << 53)),
+            ("9007199254740994.0", None),
+            ("1e400", None),
+            ("1.5", None),
+            ("", None),
+            ("-", None),
+            ("+1", None),
+            (" 1", None),
+            ("0x1", None),
+            ("1.", None),
+            (".5e1", None),
+            ("5e", None),
+            ("01.0", None),
+            ("NaN", None),
+        ] {
+            assert_eq!(WholeNumber::read(text.as_bytes()), expected, "{text}");
+        }
+        let read = |text: &str| WholeNumber::read(text.as_bytes()).unwrap();
+        assert_eq!(read("-1").unsigned(5), None);
+        assert_eq!(read("-0").unsigned(5), Some(0));
+        assert_eq!(read("6").unsigned(5), None);
+        assert_eq!(
+            read("-2147483648").signed(i32::MAX.into()),
+            Some(i32::MIN.into())
+        );
+        assert_eq!(read("-2147483649").signed(i32::MAX.into()), None);
+        assert_eq!(
+            read("-9223372036854775808").signed(i64::MAX),
+            Some(i64::MIN)
+        );
+        assert_eq!(read("9223372036854775808").signed(i64::MAX), None);
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn numbers_are_written_as_others_write_them(bits: u64, shift in 0_u32..64) {
+            let value = bits >> shift;
+            let mut text = Vec::new();
+            put_unsigned(&mut text, value);
+            assert_eq!(text, value.to_string().as_bytes());
+            assert!(text.len() <= WHOLE_BYTES);
+            let mut text = Vec::new();
+            put_signed(&mut text, value as i64);
+            assert_eq!(text, (value as i64).to_string().as_bytes());
+            let (double_value, mut text) = (f64::from_bits(bits), Vec::new());
+            put_double(&mut text, double_value);
+            assert!(text.len() <= DOUBLE_BYTES);
+            if double_value.is_finite() {
+                assert_eq!(double(&text).unwrap().to_bits(), bits);
+            }
+            let mut text = Vec::new();
+            put_hexadecimal(&mut text, &bits.to_be_bytes());
+            assert_eq!(text, format!("{bits:016x}").as_bytes());
+        }
+    }
+}
