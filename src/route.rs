@@ -10,7 +10,7 @@ use crate::authorize::Permit;
 use crate::lightstep::Format;
 use crate::otlp::Signal;
 use crate::percent;
-use crate::profiles::{Credential, Host, Profile, ResponseRule, TokenPlace};
+use crate::profiles::{Credential, ExportPath, Host, Profile, ResponseRule, TokenPlace};
 use crate::reason::Reason;
 
 /// Which endpoint of a backend.
@@ -95,6 +95,15 @@ impl Route {
         self.legacy
     }
 
+    /// The same over this protocol, at the backend's own path.
+    pub(crate) fn leaving(mut self, protocol: Protocol, way: ExportPath<'_>) -> Route {
+        self.lane = Lane::Streamed(protocol);
+        if let ExportPath::At(path) = way {
+            path.clone_into(&mut self.path_and_query);
+        }
+        self
+    }
+
     /// Canonically encoded, beginning with `/`.
     pub(crate) fn path_and_query(&self) -> &str {
         &self.path_and_query
@@ -132,11 +141,9 @@ pub(crate) fn untaken(
         return None;
     }
     match ask {
+        // In whatever form it comes, it goes out in one that the backend takes.
         RequestKind::Ingest(ask) => {
-            let grpc = ask.protocol == Protocol::Grpc;
-            let takes = target.exports(ask.signal).accepts.takes(grpc, ask.encoding)
-                && target.takes_exports(ask.signal, grpc);
-            (!takes).then_some(RouteFault::NotTaken)
+            (!target.takes_signal(ask.signal)).then_some(RouteFault::NotTaken)
         }
         RequestKind::Legacy(ask) => {
             let grpc = ask.protocol == Protocol::Grpc;
@@ -168,26 +175,16 @@ pub(crate) fn route(
     }
     let is_same = std::ptr::eq(front, target);
     match &call.kind {
-        RequestKind::Ingest(ask) => {
-            let path_and_query = if is_same {
-                ask.upstream_path.clone()
-            } else {
-                let grpc = ask.protocol == Protocol::Grpc;
-                target
-                    .export_path(ask.signal, grpc, &ask.upstream_path)
-                    .ok_or(RouteFault::NotTaken)?
-            };
-            Ok(Route {
-                backend,
-                upstream: Upstream::Ingest,
-                lane: Lane::Streamed(ask.protocol),
-                project,
-                credential: operation.credential,
-                signal: Some(ask.signal),
-                legacy: None,
-                path_and_query,
-            })
-        }
+        RequestKind::Ingest(ask) => Ok(Route {
+            backend,
+            upstream: Upstream::Ingest,
+            lane: Lane::Streamed(ask.protocol),
+            project,
+            credential: operation.credential,
+            signal: Some(ask.signal),
+            legacy: None,
+            path_and_query: ask.upstream_path.clone(),
+        }),
         RequestKind::Legacy(ask) => {
             let (host, token) = if is_same {
                 (ask.host, ask.token)

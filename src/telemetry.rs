@@ -47,6 +47,7 @@ pub struct Metrics {
     events: IntCounterVec,
     items: IntCounterVec,
     forged: IntCounter,
+    not_carried: IntCounter,
     logins: IntCounterVec,
     alerts: IntCounterVec,
     queries: QueryMetrics,
@@ -64,6 +65,9 @@ pub struct Metrics {
     pub(crate) last_reload_ok: IntGauge,
     panics: IntCounter,
 }
+
+/// What one counter's help says.
+const LOST_FIELDS: &str = "Members and fields of exports that are not known, and that the backend's encoding cannot carry.";
 
 /// One finished call, in words.
 pub struct Finished<'a> {
@@ -295,6 +299,7 @@ impl Metrics {
         )?;
         let (edge, queries) = (EdgeMetrics::new(&make)?, QueryMetrics::new(&make)?);
         Ok(Metrics {
+            not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
             registry: make.0,
             requests,
             duration,
@@ -455,6 +460,11 @@ impl Metrics {
     /// Counts attributes of our own namespace that a caller sent.
     pub fn forged(&self, count: u64) {
         self.forged.inc_by(count);
+    }
+
+    /// Counts what an export says beyond what we know, and lost on its way into another encoding.
+    pub(crate) fn not_carried(&self, count: u64) {
+        self.not_carried.inc_by(count);
     }
 
     /// `how`: `coalesced` or `cached`.

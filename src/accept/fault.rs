@@ -61,8 +61,6 @@ faults! {
     HeadTruncated => HeadTruncated,
     /// A media type that the operation does not take.
     MediaType => MediaTypeUnsupported,
-    /// A form of OTLP that the backend does not take.
-    Form => FormNotTaken,
     /// A question to a backend that has no query API.
     NoQuery => NoQueryApi,
     /// A content encoding that is not one token.

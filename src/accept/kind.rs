@@ -133,10 +133,6 @@ pub(super) fn ask(
     let Some(encoding) = encoding else {
         return found(RequestKind::Unacceptable(Fault::MediaType));
     };
-    let accepts = profile.exports(signal).accepts;
-    if !accepts.takes(protocol == Protocol::Grpc, encoding) {
-        return found(RequestKind::Unacceptable(Fault::Form));
-    }
     if !is_content_encoding(&parts.headers) {
         return found(RequestKind::Unacceptable(Fault::ContentEncoding));
     }

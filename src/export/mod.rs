@@ -5,6 +5,8 @@
 //! acknowledged that the backend has not taken.
 
 mod dropped;
+mod format;
+mod outgoing;
 mod part;
 mod part_keys;
 mod reply;
@@ -14,3 +16,4 @@ mod send;
 pub(crate) mod streamed;
 mod success;
 mod tally;
+mod translated;

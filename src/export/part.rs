@@ -10,15 +10,14 @@ use bytes::Bytes;
 use http::{HeaderMap, header};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
-use tokio::time::Instant;
 
+use super::format::{PartFormat, WireFormat};
 use super::send::{Delivered, Said, UpstreamRequest, deliver, is_of_the_way};
-use super::success;
-use crate::accept::Protocol;
+use super::{success, translated};
 use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
 use crate::limits::Account;
 use crate::memory::PartKey;
-use crate::otlp::{Encoding, PartialSuccess, Signal};
+use crate::otlp::PartialSuccess;
 use crate::profiles::{AnswerMeaning, Answers};
 use crate::reason::Reason;
 use crate::respond::Refusal;
@@ -26,21 +25,12 @@ use crate::route::Route;
 use crate::state::{Shared, Snapshot};
 use crate::vault::Lease;
 
-/// How a body is written, on both sides of us.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct WireFormat {
-    pub signal: Signal,
-    pub encoding: Encoding,
-    pub protocol: Protocol,
-    /// When the caller stops waiting, if it said so.
-    pub deadline: Option<Instant>,
-}
-
 /// One part, ready to go.
 pub(crate) struct OutgoingPart {
     pub route: Route,
     pub(crate) lease: Lease,
     pub backend: Arc<Backend>,
+    pub format: PartFormat,
     pub headers: HeaderMap,
     /// As it goes out: compressed, and framed for gRPC.
     pub body: Vec<Bytes>,
@@ -187,6 +177,7 @@ async fn send(
         route,
         lease,
         backend,
+        format,
         headers,
         body,
         key: _,
@@ -197,7 +188,7 @@ async fn send(
         account,
         route: &route,
         backend: &backend,
-        protocol: manner.protocol,
+        protocol: format.protocol,
         headers: &headers,
         is_sealed: false,
         deadline: manner.deadline,
@@ -207,14 +198,26 @@ async fn send(
         Ok(mut delivered) => {
             let upstream_status = Some(delivered.said.status().as_u16());
             let answers = &snapshot.profile_of(route.backend()).answers;
-            let fate = match success::settle(manner, &mut delivered.said, answers) {
+            let leaving = manner.leaving(format);
+            let fate = match success::settle(leaving, &mut delivered.said, answers) {
                 Some(said) => PartResult::Taken(said),
                 None => judge(&delivered.said, answers),
             };
+            if !format.is_of(manner) {
+                let taken = match &fate {
+                    PartResult::Taken(said) => Some(said.as_ref()),
+                    _ => None,
+                };
+                delivered.said = translated::translated(manner, &delivered.said, taken);
+            }
+            // What a profile alone takes for temporary is told in our words.
+            let is_ours = !format.is_of(manner)
+                && matches!(fate, PartResult::Again(_))
+                && !translated::may_come_again(&delivered.said);
             PartOutcome {
                 fate,
                 upstream_status,
-                delivered: Some(delivered),
+                delivered: (!is_ours).then_some(delivered),
             }
         }
         Err(failed) => {

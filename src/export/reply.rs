@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 
 use super::dropped;
-use super::part::WireFormat;
+use super::format::WireFormat;
 use crate::accept::Protocol;
 use crate::call::answer;
 use crate::call::exchange::{BrokenOff, Exchange};

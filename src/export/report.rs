@@ -12,7 +12,8 @@ use http::{HeaderMap, HeaderValue, StatusCode, header};
 use std::borrow::Cow;
 use tokio::sync::watch;
 
-use super::rewritten::{pack, within_attributes};
+use super::outgoing::pack;
+use super::rewritten::within_attributes;
 use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
 use super::streamed;
 use crate::accept::{self, Call, Caller, Fault, LegacyRequest, Shown};

@@ -8,19 +8,21 @@
 use std::pin::pin;
 
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, header};
+use http::HeaderMap;
 use tokio::sync::watch;
 
 use super::dropped;
-use super::part::{OutgoingPart, PartOutcome, PartResult, WireFormat, send_all};
+use super::format::{PartFormat, WireFormat};
+use super::outgoing;
+use super::part::{OutgoingPart, PartOutcome, PartResult, send_all};
 use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
 use super::tally::Tally;
 use super::{reply, streamed};
-use crate::accept::{Call, Fault, IngestRequest, Protocol};
+use crate::accept::{Call, Fault, IngestRequest};
 use crate::audit::Items;
 use crate::authorize::{Denial, Reach};
-use crate::call::body::{GRPC_ENCODING, coding, message};
+use crate::call::body::{coding, message};
 use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::outcome::{Outcome, PartEnd};
@@ -187,6 +189,7 @@ impl TakenApart {
             self.split.parts.len(),
             self.is_large,
         );
+        let mut unknown = 0;
         let wrap_all = || {
             let mut parcels = Vec::with_capacity(self.split.parts.len());
             for (place, part) in self.split.parts.iter().enumerate() {
@@ -194,12 +197,12 @@ impl TakenApart {
                 parcels.push(wrap(
                     snapshot,
                     asked,
-                    self.format,
-                    self.coding,
+                    (self.format, self.coding),
                     &self.headers,
                     &self.export,
                     part,
                     &mut keys,
+                    &mut unknown,
                     &mut self.held,
                 ));
             }
@@ -211,6 +214,7 @@ impl TakenApart {
         let parcels = self.work.run(self.is_large, wrap_all).await?;
         self.work.pause();
         drop(self.export);
+        shared.metrics.not_carried(unknown);
         let parallel = snapshot.ingest_settings.parallel_parts;
         let (tell, gone) = watch::channel(false);
         let sending = pin!(send_all(
@@ -224,7 +228,15 @@ impl TakenApart {
         ));
         let outcomes = body::telling(exchange, sending, &tell).await;
         self.tally.settle(shared, &self.split, &outcomes, facts);
-        Ok(finish(exchange, context, self.format, self.split, outcomes, &keys).await)
+        Ok(finish(
+            exchange,
+            context,
+            self.format,
+            (self.split, unknown),
+            outcomes,
+            &keys,
+        )
+        .await)
     }
 }
 
@@ -264,18 +276,27 @@ pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Ou
 fn wrap(
     snapshot: &Snapshot,
     asked: &Asked<'_>,
-    manner: WireFormat,
-    came: Coding,
+    (manner, coding): (WireFormat, Coding),
     headers: &HeaderMap,
     export: &Export,
     (place, part): (usize, &Part),
     keys: &mut PartKeys<'_>,
+    unknown: &mut u64,
     held: &mut Reservation,
 ) -> Result<OutgoingPart, Refusal> {
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
     let route = snapshot.route(permit, asked.call)?;
     let lease = snapshot.vault.lend(permit, &route)?;
+    let profile = snapshot.profile_of(route.backend());
+    let format = PartFormat::chosen(
+        manner,
+        coding,
+        profile,
+        snapshot.ingest_settings.compression,
+    );
+    let format = format.ok_or_else(|| Refusal::new(Reason::FormNotTaken))?;
+    let route = outgoing::way(route, manner, format, profile)?;
     let backend = snapshot
         .endpoint(&route)
         .cloned()
@@ -292,49 +313,17 @@ fn wrap(
     let told = names.told(route.backend());
     let project = part.project().unwrap_or_default();
     keys.keep(place, &backend, told, project, &pieces);
-    let mut headers = headers.clone();
-    let accepts = snapshot.profile_of(route.backend()).exports(manner.signal);
-    let compression = snapshot.ingest_settings.compression;
-    let leaving = compression.leaving(came, accepts.accepts);
-    let body = pack(&mut headers, manner.protocol, leaving, pieces, held)?;
+    let limit_bytes = outgoing::limit_bytes(&snapshot.limits);
+    let outgoing = outgoing::make(manner, format, headers, pieces, limit_bytes, held)?;
+    *unknown += outgoing.unknown;
     Ok(OutgoingPart {
         route,
         lease,
         backend,
-        headers,
-        body,
+        format,
+        headers: outgoing.headers,
+        body: outgoing.body,
         key: None,
-    })
-}
-
-/// Compresses and frames what goes out, and says so in its head.
-pub(crate) fn pack(
-    headers: &mut HeaderMap,
-    protocol: Protocol,
-    leaving: Coding,
-    pieces: Vec<Bytes>,
-    held: &mut Reservation,
-) -> Result<Vec<Bytes>, Refusal> {
-    let name = match protocol {
-        Protocol::Http => header::CONTENT_ENCODING,
-        Protocol::Grpc => GRPC_ENCODING,
-    };
-    headers.remove(header::CONTENT_LENGTH);
-    headers.remove(&name);
-    let compressed = leaving != Coding::Identity;
-    if compressed {
-        headers.insert(name, HeaderValue::from_static(leaving.name()));
-    }
-    let pieces = if compressed {
-        let packed = transform::compress(leaving, &pieces)?;
-        held.grow(packed.len() as u64)?;
-        vec![packed]
-    } else {
-        pieces
-    };
-    Ok(match protocol {
-        Protocol::Http => pieces,
-        Protocol::Grpc => otlp::frame(compressed, pieces),
     })
 }
 
@@ -343,7 +332,7 @@ async fn finish(
     exchange: &mut Exchange<'_>,
     context: &RequestContext,
     manner: WireFormat,
-    split: Split,
+    (split, unknown): (Split, u64),
     mut outcomes: Vec<PartOutcome>,
     keys: &PartKeys<'_>,
 ) -> Outcome {
@@ -388,15 +377,12 @@ async fn finish(
                 (part.items(), Reason::UpstreamRefused)
             }
             PartResult::Refused(Some(refusal)) => {
-                add_words(
-                    &mut merged.message,
-                    match refusal.reason {
-                        Reason::FormNotTaken => {
-                            "a backend does not take a part of the export in this form"
-                        }
-                        _ => "a part of the export is larger than this gateway accepts",
-                    },
-                );
+                let words = if refusal.reason == Reason::BodyTooLarge {
+                    "a part of the export is larger than this gateway accepts"
+                } else {
+                    "a part of the export cannot be sent to its backend"
+                };
+                add_words(&mut merged.message, words);
                 final_refusal.get_or_insert_with(|| refusal.clone());
                 (part.items(), refusal.reason)
             }
@@ -427,7 +413,10 @@ async fn finish(
         accepted,
         rejected: merged.rejected,
     });
-    let detail = split.rejected.message();
+    let mut detail = split.rejected.message();
+    if let Some(words) = outgoing::not_carried(unknown) {
+        add_words(detail.get_or_insert_default(), &words);
+    }
     let known = Outcome {
         upstream_status,
         items,

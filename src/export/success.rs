@@ -9,7 +9,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, StatusCode, header};
 
 use super::dropped;
-use super::part::WireFormat;
+use super::format::WireFormat;
 use super::send::Said;
 use crate::forward::{Answer, GrpcAnswer, grpc_code};
 use crate::media_type::{self, MediaType};

@@ -357,7 +357,7 @@ async fn as_it_comes(
             let RequestKind::Ingest(ask) = &call.kind else {
                 return Outcome::from(Refusal::new(Reason::InternalDefect));
             };
-            streamed::export(exchange, context, (ask, identity), (permit, &route, lease)).await
+            streamed::export(exchange, context, (ask, identity), (permit, route, lease)).await
         }
         Lane::Terminated(_) => {
             single::answer(exchange, context, (call, identity), (permit, route, lease)).await

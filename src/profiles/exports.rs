@@ -30,7 +30,7 @@ pub(crate) struct ExportForm {
     grpc_bounds: Bounds,
 }
 
-/// The forms of OTLP that a backend takes.
+/// The forms of OTLP that a backend takes. What comes in another one is put into one of these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Accepts {
     pub http: bool,
@@ -104,7 +104,7 @@ impl Accepts {
     }
 
     /// Whether anything can be sent; the gateway falls back on `gzip` and `identity`.
-    fn is_usable(&self) -> bool {
+    pub(super) fn is_usable(&self) -> bool {
         let plain = self.http && (self.protobuf || self.json) || self.grpc && self.protobuf;
         plain && (self.identity || self.gzip)
     }
@@ -148,6 +148,11 @@ impl ExportForm {
     pub(super) fn header_holds(&self, parameter: &str) -> bool {
         let mut headers = self.headers.iter();
         headers.any(|(_, template)| template.holds_parameter(parameter))
+    }
+
+    /// Whether the path over HTTP is the profile's own, whatever the client asked.
+    pub(super) fn has_own_path(&self) -> bool {
+        self.path.is_some()
     }
 
     /// What the backend is asked over HTTP instead of the client's path: what stands before it, and a path of its own.

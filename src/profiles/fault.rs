@@ -172,7 +172,7 @@ impl ProfileFault {
             ProfileFault::NoKey => "add `credentials.api_key`, or write `query: off`",
             ProfileFault::NeedsQuery(_) => "leave the rows out",
             ProfileFault::NoForm(_) => {
-                "list at least one protocol, encoding and compression, or leave the list out"
+                "list at least one protocol that the signal has a row of, one encoding and one compression, or leave the lists out"
             }
             ProfileFault::ReportFormat(_) => "see `lightkeeper schema profile` for the formats",
             ProfileFault::ReportType(_) => {

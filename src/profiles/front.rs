@@ -88,31 +88,6 @@ mod tests {
             let found = front.match_ingest(path);
             assert!(found.is_some() && of_each.contains(&found), "{path}");
         }
-        let trace = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
-        for (profile, signal, grpc, asked, expected) in [
-            (&otlp, Signal::Traces, false, "/v1/traces", "/v1/traces"),
-            (
-                &otlp,
-                Signal::Traces,
-                false,
-                "/traces/otlp/v0.9",
-                "/v1/traces",
-            ),
-            (&otlp, Signal::Metrics, false, "/v1/traces", "/v1/metrics"),
-            (&otlp, Signal::Traces, true, trace, trace),
-            (&otlp, Signal::Traces, true, "/other.Service/Export", trace),
-            (
-                &lightstep,
-                Signal::Traces,
-                false,
-                "/traces/otlp/v0.9",
-                "/traces/otlp/v0.9",
-            ),
-            (&lightstep, Signal::Logs, false, "/logs/otlp", "/v1/logs"),
-        ] {
-            let found = profile.export_path(signal, grpc, asked);
-            assert_eq!(found.as_deref(), Some(expected), "{asked}");
-        }
         let other = Profile::front(&otlp, [&lightstep]);
         assert_eq!(
             other.legacy_reports().len(),

@@ -108,6 +108,7 @@ fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
     }
     profile.answers = Answers::read(std::mem::take(&mut raw_ingest.answers), found);
     ingest(&mut profile, raw_ingest, found);
+    found.extend(profile.without_ways(&at_name));
     number_permissions(&mut profile, &places, found);
     profile.buckets = buckets(&profile.operations, &places, found);
     tree::furnish(

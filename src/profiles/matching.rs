@@ -138,7 +138,7 @@ impl Profile {
 
     /// Finds the export that an OTLP/HTTP path stands for, and the path to ask of the backend, rebuilt from the table.
     pub fn match_ingest(&self, path: &str) -> Option<(OperationId, Signal, String)> {
-        self.ingest.iter().find_map(|row| {
+        let of_row = self.ingest.iter().find_map(|row| {
             let rest = path.strip_prefix(row.path.as_str())?;
             if !row.minor {
                 return rest
@@ -147,40 +147,11 @@ impl Profile {
             }
             let minor = minor_version(rest)?;
             Some((row.operation, row.signal, format!("{}{minor}", row.path)))
+        });
+        of_row.or_else(|| {
+            let (operation, signal) = self.of_standard_path(path, false)?;
+            Some((operation, signal, path.to_owned()))
         })
-    }
-
-    /// What this backend is asked for an export that came to a path, or method, of another's: the same if it is known here for
-    /// that signal, or else the first one for it. `None`: it takes no such export that way.
-    pub(crate) fn export_path(&self, signal: Signal, grpc: bool, asked: &str) -> Option<String> {
-        if grpc {
-            let mut rows = self.grpc.iter().filter(|(_, _, of)| *of == signal);
-            let first = rows.clone().next()?;
-            let same = rows.find(|(known, ..)| known == asked);
-            return Some(same.unwrap_or(first).0.clone());
-        }
-        if let Some((_, of, path)) = self.match_ingest(asked)
-            && of == signal
-        {
-            return Some(path);
-        }
-        let mut rows = self.ingest.iter().filter(|row| row.signal == signal);
-        let first = rows.clone().next()?;
-        let whole = rows.find(|row| !row.minor);
-        Some(match whole {
-            Some(row) => row.path.clone(),
-            // Of versions that differ by their last digits alone, the first.
-            None => format!("{}0", first.path),
-        })
-    }
-
-    /// Whether any path, or method, takes this signal's exports.
-    pub(crate) fn takes_exports(&self, signal: Signal, grpc: bool) -> bool {
-        if grpc {
-            self.grpc.iter().any(|(_, _, of)| *of == signal)
-        } else {
-            self.ingest.iter().any(|row| row.signal == signal)
-        }
     }
 
     /// The row of the same legacy report, told by its path and format.
@@ -205,6 +176,7 @@ impl Profile {
             .iter()
             .find(|(known, ..)| known == path)
             .map(|(_, operation, signal)| (*operation, *signal))
+            .or_else(|| self.of_standard_path(path, true))
     }
 
     /// The forms in which legacy reports come to an HTTP path; none for a path that takes none.
@@ -231,7 +203,7 @@ impl Profile {
 }
 
 /// One or two digits without a leading zero, so that a version has one spelling.
-fn minor_version(text: &str) -> Option<u8> {
+pub(super) fn minor_version(text: &str) -> Option<u8> {
     let plain = (1..=2).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_digit())
         && (text.len() == 1 || !text.starts_with('0'));

@@ -69,7 +69,7 @@ reasons! {
     MediaTypeUnsupported "media_type_unsupported" [Unsupported] Caller
         "The media type is not taken here." "Set the exporter's protocol to `http/protobuf` or `grpc`; queries send JSON in UTF-8.";
     FormNotTaken "form_not_taken" [Unsupported] Caller
-        "The backend does not take telemetry in this form." "Set the exporter to a protocol, encoding or compression that the backend takes.";
+        "The backend has no way in for this signal or format." "Ask an operator which signals the app's backend takes.";
     ContentEncodingUnsupported "content_encoding_unsupported" [Unsupported] Caller
         "The compression is not known here." "Use `gzip`, `zstd`, `deflate` or none.";
     HeadTooLarge "head_too_large" [HeadTooLarge] Caller

@@ -18,6 +18,7 @@ mod echoes;
 mod egress;
 mod endpoints;
 mod exports;
+mod forms;
 mod golden;
 mod health;
 mod identity;
