@@ -37,15 +37,7 @@ enum Form {
 }
 
 impl Form {
-    /// Those that are tried before a backend: what it does not take is not converted.
-    fn of(backend: &str) -> &'static [Form] {
-        match backend {
-            "honeycomb" | "newrelic" | "signoz" | "otlp" => {
-                &[Form::Protobuf, Form::Json, Form::Grpc]
-            }
-            _ => &[Form::Protobuf],
-        }
-    }
+    const ALL: [Form; 3] = [Form::Protobuf, Form::Json, Form::Grpc];
 
     async fn export(self, caller: &SampleCaller, sample: &Sample) -> Answer {
         let answer = match self {
@@ -141,7 +133,7 @@ async fn every_form_arrives_as_the_backend_wants_it() {
         let rows = Row::of(backend);
         for row in &rows {
             let sample = Sample::of(row.signal, "checkout", 5);
-            for form in Form::of(backend).iter().copied() {
+            for form in Form::ALL {
                 stage.emulator.clear();
                 let caller = stage.caller().header("x-api-key", "theirs-5d1c");
                 let answer = form.export(&caller, &sample).await;
@@ -178,7 +170,7 @@ async fn a_refused_key_is_our_fault() {
         for row in Row::of(backend) {
             let sample = Sample::of(row.signal, "checkout", 2);
             stage.emulator.set_key("another-key");
-            for form in Form::of(backend).iter().copied() {
+            for form in Form::ALL {
                 let answer = form.export(&stage.caller(), &sample).await;
                 let expected = match form {
                     Form::Grpc => (200, Some(14)),
@@ -206,7 +198,7 @@ async fn what_a_backend_says_is_told_in_the_callers_form() {
         let stage = Stage::before(backend).await;
         for row in Row::of(backend) {
             let sample = Sample::of(row.signal, "checkout", 3);
-            for form in Form::of(backend).iter().copied() {
+            for form in Form::ALL {
                 let named = format!("{backend} {} {form:?}", row.signal.name());
                 stage.emulator.fail([VendorFault::Throttled("7")]);
                 let answer = form.export(&stage.caller(), &sample).await;
