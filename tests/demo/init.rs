@@ -168,3 +168,47 @@ fn a_script_is_told_what_is_missing() {
     assert_eq!(made.status, 1);
     assert!(made.err.contains("lightkeeper.yaml:"), "{}", made.err);
 }
+
+/// Scenario: a person types `init` at a terminal, mistypes the backend, and takes what is offered where it is. Guarantees: what
+/// cannot be read is asked again, a default is taken for nothing, and what is written is accepted.
+#[cfg(target_os = "linux")]
+#[test]
+fn a_person_is_asked() {
+    let folder = Folder::new();
+    let output = folder.at("new");
+    let typed = [
+        "dash1",
+        "dash0",
+        "eu-west-1",
+        "",
+        "https://idp.acme.example",
+        "",
+        "shop",
+        "shop=shop-prod",
+        "shop/checkout=checkout-prod",
+        "",
+        "system:serviceaccount:shop:*",
+        "",
+    ];
+    let arguments = ["init", "--output", &output];
+    let desk = crate::developer::desk::Desk::new();
+    let (program, _terminal) = desk.start_at_terminal(&arguments, &typed.join("\n"));
+    let ended = program.end();
+    assert_eq!(ended.status, 0, "{ended:?}");
+    let config = folder.join("new/lightkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    for expected in [
+        "with: { \"region\": \"eu-west-1\" }",
+        "audiences: [\"lightkeeper\"]",
+        "\"checkout-prod\": { access_token:",
+    ] {
+        assert!(text.contains(expected), "{expected}: {text}");
+    }
+    let checked = run(&[
+        "check",
+        "--skip-files",
+        "--config",
+        &config.display().to_string(),
+    ]);
+    assert_eq!((checked.status, checked.err.as_str()), (0, ""), "{text}");
+}

@@ -3,7 +3,7 @@
 
 mod asking;
 mod connecting;
-mod desk;
+pub mod desk;
 mod front;
 mod logins;
 mod renewal;
