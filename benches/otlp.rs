@@ -17,7 +17,9 @@ use std::time::Duration;
 use bytes::Bytes;
 use criterion::{Criterion, Throughput, criterion_group, criterion_main};
 use lightkeeper::limits::Budget;
-use lightkeeper::otlp::{Encoding, Export, RESERVED, Signal, Stamp, Wanted, transcode};
+use lightkeeper::otlp::{
+    Cut, Encoding, Export, PieceBounds, RESERVED, Signal, Stamp, Wanted, transcode,
+};
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{
     AnyValue, InstrumentationScope, KeyValue, any_value::Value,
@@ -254,5 +256,64 @@ fn transcoding(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, exports, transcoding);
+/// What decoding would cost: the same spans in requests of so many.
+fn decode_cut_encode(body: &[u8], spans: usize) -> Vec<Vec<u8>> {
+    let request = ExportTraceServiceRequest::decode(body).unwrap();
+    let mut pieces = Vec::new();
+    for group in request.resource_spans {
+        for scoped in group.scope_spans {
+            for spans in scoped.spans.chunks(spans) {
+                let scope_spans = vec![ScopeSpans {
+                    spans: spans.to_vec(),
+                    scope: scoped.scope.clone(),
+                    schema_url: scoped.schema_url.clone(),
+                }];
+                let piece = ExportTraceServiceRequest {
+                    resource_spans: vec![ResourceSpans {
+                        resource: group.resource.clone(),
+                        scope_spans,
+                        schema_url: group.schema_url.clone(),
+                    }],
+                };
+                pieces.push(piece.encode_to_vec());
+            }
+        }
+    }
+    pieces
+}
+
+/// An export of some 4 MiB in pieces of 1 MB.
+fn cuts(criterion: &mut Criterion) {
+    let body = Bytes::from(export(11_700).encode_to_vec());
+    let bounds = PieceBounds {
+        bytes: 1_000_000,
+        items: u64::MAX,
+    };
+    let cut = || Cut::of(Signal::Traces, black_box(&body), bounds).unwrap();
+    let pieces = cut().len();
+    let mut group = criterion.benchmark_group(format!("{} bytes in {pieces} pieces", body.len()));
+    group.throughput(Throughput::Bytes(body.len() as u64));
+    group
+        .sample_size(30)
+        .warm_up_time(Duration::from_millis(500))
+        .measurement_time(Duration::from_secs(2));
+    group.bench_function("cut", |bencher| bencher.iter(cut));
+    group.bench_function("cut, written", |bencher| {
+        bencher.iter(|| {
+            let cut = cut();
+            (0..cut.len())
+                .map(|place| cut.write(place))
+                .collect::<Vec<_>>()
+        });
+    });
+    group.bench_function("in half", |bencher| {
+        bencher.iter(|| Cut::in_half(Signal::Traces, black_box(&body)).unwrap());
+    });
+    group.bench_function("prost", |bencher| {
+        bencher.iter(|| decode_cut_encode(black_box(&body), 11_700 / SERVICES));
+    });
+    group.finish();
+}
+
+criterion_group!(benches, exports, transcoding, cuts);
 criterion_main!(benches);

@@ -6,6 +6,7 @@
 //! Invariant: what is allocated here is bounded by a small multiple of what was given.
 
 mod answer;
+mod cut;
 mod export;
 mod frame;
 mod group;
@@ -20,6 +21,7 @@ mod wanted;
 mod wire;
 
 pub use answer::{PartialSuccess, read_answer, write_answer};
+pub use cut::{Cut, CutFault, Oversized, PieceBounds};
 pub use export::Export;
 pub use frame::{frame, unframe};
 pub use group::{Found, RESERVED};

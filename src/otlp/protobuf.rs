@@ -14,7 +14,7 @@
 //!   attribute below the resource (16 or more bytes of the body), and for each message round it, once (2 or
 //!   more). Attributes of resources are found again when they are written, not remembered.
 
-mod levels;
+pub(super) mod levels;
 mod pair;
 #[cfg(test)]
 mod tests;

@@ -31,25 +31,25 @@ impl Level {
 use FieldStep::{Attribute, Into};
 
 /// `Export*ServiceRequest`: the resource groups.
-pub(super) const GROUP: u32 = 1;
+pub(in crate::otlp) const GROUP: u32 = 1;
 /// `ResourceSpans`, `ResourceMetrics`, `ResourceLogs`: the resource.
-pub(super) const RESOURCE: u32 = 1;
+pub(in crate::otlp) const RESOURCE: u32 = 1;
 /// Of the same: scopes with their items.
-pub(super) const SCOPED: u32 = 2;
+pub(in crate::otlp) const SCOPED: u32 = 2;
 /// Of the same, before OTLP 0.15: `instrumentation_library_spans` and its like, laid out as scopes are.
-pub(super) const LIBRARY_SCOPED: u32 = 1000;
+pub(in crate::otlp) const LIBRARY_SCOPED: u32 = 1000;
 /// Of the same, and of what holds their items: `schema_url`.
-pub(super) const SCHEMA_URL: u32 = 3;
+pub(in crate::otlp) const SCHEMA_URL: u32 = 3;
 /// `ScopeSpans`, `ScopeMetrics`, `ScopeLogs`: the scope.
-pub(super) const SCOPE_OF_RECORDS: u32 = 1;
+pub(in crate::otlp) const SCOPE_OF_RECORDS: u32 = 1;
 /// `ScopeSpans`, `ScopeMetrics`, `ScopeLogs`: spans, metrics, log records.
-pub(super) const RECORD: u32 = 2;
+pub(in crate::otlp) const RECORD: u32 = 2;
 /// `Resource`: attributes.
-pub(super) const RESOURCE_ATTRIBUTE: u32 = 1;
+pub(in crate::otlp) const RESOURCE_ATTRIBUTE: u32 = 1;
 /// `Metric`: the members of the oneof `data` (gauge, sum, histogram, exponential histogram, summary).
-pub(super) const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
+pub(in crate::otlp) const METRIC_DATA: [u32; 5] = [5, 7, 9, 10, 11];
 /// `Gauge` and the others: data points.
-pub(super) const DATA_POINT: u32 = 1;
+pub(in crate::otlp) const DATA_POINT: u32 = 1;
 
 const SCOPE: FieldStep = Into(&Level(&[(3, Attribute)]));
 
