@@ -114,6 +114,8 @@ pub struct AppView {
     pub links: Vec<Link>,
     pub alerts: Vec<AlertRow>,
     pub alert_errors: Vec<String>,
+    /// The backend takes telemetry, and cannot be asked.
+    pub is_unasked: bool,
     pub can_audit: bool,
 }
 

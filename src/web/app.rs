@@ -79,6 +79,9 @@ fn alerts(view: &AppView) -> Markup {
         section aria-labelledby="alerts" {
             h2 #alerts { "Alerts" }
             (alert_errors(&view.alert_errors))
+            @if view.is_unasked {
+                p.none-yet { "The backend has no query API: what is known here is what its webhooks said." }
+            }
             @if view.alerts.is_empty() { p.none-yet { "No alert is known here." } } @else {
                 table role="table" aria-labelledby="alerts" {
                     (head(&[("State", ""), ("Alert", ""), ("App", ""), ("Since", ""), ("Look into", "")]))

@@ -60,6 +60,8 @@ pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal>
             .unwrap_or_default(),
         alerts: Vec::new(),
         alert_errors: Vec::new(),
+        is_unasked: project.is_some()
+            && !(sight.snapshot.profile.has_query() && sight.has_pages(app)),
         can_audit: sight.may_audit(app),
     })
 }

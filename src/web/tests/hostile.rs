@@ -149,6 +149,7 @@ fn app(text: &str) -> AppView {
         links: vec![link()],
         alerts: vec![alert],
         alert_errors: vec![t()],
+        is_unasked: true,
         can_audit: true,
     }
 }

@@ -304,6 +304,7 @@ pub(crate) fn app() -> AppView {
             alert("Carts throughput", "no_data", None),
         ],
         alert_errors: Vec::new(),
+        is_unasked: false,
         can_audit: true,
     }
 }
