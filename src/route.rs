@@ -18,6 +18,8 @@ use crate::reason::Reason;
 pub(crate) enum Upstream {
     /// Exports.
     Ingest,
+    /// Exports over gRPC, where these have an endpoint of their own.
+    Grpc,
     /// Legacy tracers' reports.
     Collector,
     /// Legacy log ingest.
@@ -28,7 +30,8 @@ pub(crate) enum Upstream {
 impl Upstream {
     pub(crate) fn name(self) -> &'static str {
         match self {
-            Upstream::Ingest => "ingest",
+            // Counted as others are: only the endpoint differs.
+            Upstream::Ingest | Upstream::Grpc => "ingest",
             Upstream::Collector => "collector",
             Upstream::Logs => "logs",
             Upstream::Query => "query",
@@ -98,6 +101,7 @@ impl Route {
     /// The same over this protocol, at the backend's own path.
     pub(crate) fn leaving(mut self, protocol: Protocol, way: ExportPath<'_>) -> Route {
         self.lane = Lane::Streamed(protocol);
+        self.upstream = of_exports(protocol);
         if let ExportPath::At(path) = way {
             path.clone_into(&mut self.path_and_query);
         }
@@ -160,6 +164,14 @@ pub(crate) fn untaken(
     }
 }
 
+/// Which endpoint takes exports over this protocol.
+fn of_exports(protocol: Protocol) -> Upstream {
+    match protocol {
+        Protocol::Http => Upstream::Ingest,
+        Protocol::Grpc => Upstream::Grpc,
+    }
+}
+
 /// Finds the route of a permitted call. `front`: what clients may ask; `target`: the profile of the permit's backend.
 pub(crate) fn route(
     permit: &Permit,
@@ -177,7 +189,7 @@ pub(crate) fn route(
     match &call.kind {
         RequestKind::Ingest(ask) => Ok(Route {
             backend,
-            upstream: Upstream::Ingest,
+            upstream: of_exports(ask.protocol),
             lane: Lane::Streamed(ask.protocol),
             project,
             credential: operation.credential,

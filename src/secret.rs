@@ -4,6 +4,7 @@
 //! the environment. What it refuses to know: what the secret is for, and how to print it.
 //! Invariants: `Secret` has no `Display`, `Clone` or `Serialize`, its `Debug` shows nothing, and
 //! `expose` is its only reader; an empty or unprintable secret is refused when it is read.
+//! What is empty is no secret, and only where none is wanted.
 
 use std::path::PathBuf;
 
@@ -38,6 +39,16 @@ impl Secret {
         Ok(Secret(bytes))
     }
 
+    /// None: what a backend gets that wants no credential.
+    fn unwanted() -> Self {
+        Secret(Zeroizing::default())
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// The secret itself. Grep for this name to see every place that reads one.
     pub fn expose(&self) -> &[u8] {
         &self.0
@@ -56,6 +67,8 @@ impl Secret {
 pub enum SecretRef {
     File(PathBuf),
     Env(String),
+    /// Nowhere: none is wanted. No configuration can say so; a backend's profile does.
+    Unwanted,
 }
 
 impl std::fmt::Display for SecretRef {
@@ -63,6 +76,7 @@ impl std::fmt::Display for SecretRef {
         match self {
             SecretRef::File(path) => write!(formatter, "file `{}`", path.display()),
             SecretRef::Env(name) => write!(formatter, "environment variable `{name}`"),
+            SecretRef::Unwanted => formatter.write_str("none"),
         }
     }
 }
@@ -112,6 +126,7 @@ impl SecretRef {
                 Err(std::env::VarError::NotPresent) => return Err(SecretFault::NotSet),
                 Err(std::env::VarError::NotUnicode(_)) => return Err(SecretFault::Unprintable),
             },
+            SecretRef::Unwanted => return Ok(Secret::unwanted()),
         };
         if bytes.last() == Some(&b'\n') {
             bytes.pop();

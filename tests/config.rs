@@ -524,6 +524,17 @@ operations: [{ method: GET, path: /x, permission: query.x.read, scope: organizat
 query: off
 "#;
     write("profile-outgoing.yaml", outgoing);
+    let vendor = r#"name: vendor
+parameters: { tenant: { about: the tenant's name }, region: { default: us1, values: [us1, eu1] } }
+addresses: { ingest: "https://{tenant}.{region}.vendor.test", grpc: "https://grpc.{region}.vendor.test:4317" }
+ingest:
+  credential: none
+  headers: { x-tenant: "{tenant}" }
+  http: [{ path: /v1/traces, signal: traces }]
+  grpc: [{ path: /opentelemetry.proto.collector.trace.v1.TraceService/Export, signal: traces }]
+query: off
+"#;
+    write("profile-vendor.yaml", vendor);
     let word = outgoing.replacen("query: off", "query: on", 1);
     write("profile-query.yaml", &word);
     write("profile-shipped.yaml", &shipped);

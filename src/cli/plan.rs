@@ -147,7 +147,9 @@ fn join(
         let bindings: Vec<&str> = policy.binding_names().collect();
         findings.extend(checked.check_client_tokens(&bindings, read_at));
         findings.extend(checked.check_webhooks(policy.tree().nodes().map(|(_, node)| &node.path)));
-        findings.extend(checked.check_projects(&checked.policy, &policy.backend_uses()));
+        let uses = policy.backend_uses();
+        findings.extend(checked.check_projects(&checked.policy, &uses));
+        checked.leave_credentials_out(&uses);
     }
     Loaded {
         checked,

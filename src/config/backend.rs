@@ -73,7 +73,7 @@ impl KnownProfiles {
         let at_doors = doors.each().into_iter().filter_map(|(which, door)| {
             Some((
                 format!("{subject}.{which}.profile"),
-                door?.profile.as_ref()?,
+                door?.value.profile.as_ref()?,
             ))
         });
         let mut first: Option<(String, &Spanned<String>, Arc<Profile>)> = None;

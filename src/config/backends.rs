@@ -20,16 +20,18 @@ use crate::state::{BackendSettings, Upstreams};
 /// The endpoints of one backend, as written.
 #[derive(Clone, Copy, Default)]
 pub(crate) struct Doors<'r> {
-    pub ingest: Option<&'r RawUpstream>,
-    pub query: Option<&'r RawUpstream>,
-    pub collector: Option<&'r RawUpstream>,
-    pub logs: Option<&'r RawUpstream>,
+    pub ingest: Option<&'r Spanned<RawUpstream>>,
+    pub grpc: Option<&'r Spanned<RawUpstream>>,
+    pub query: Option<&'r Spanned<RawUpstream>>,
+    pub collector: Option<&'r Spanned<RawUpstream>>,
+    pub logs: Option<&'r Spanned<RawUpstream>>,
 }
 
 impl<'r> Doors<'r> {
     fn of_upstreams(raw: &'r RawUpstreams) -> Self {
         Doors {
             ingest: raw.ingest.as_ref(),
+            grpc: raw.grpc.as_ref(),
             query: raw.query.as_ref(),
             collector: raw.collector.as_ref(),
             logs: raw.logs.as_ref(),
@@ -39,6 +41,7 @@ impl<'r> Doors<'r> {
     fn of_backend(raw: &'r RawBackend) -> Self {
         Doors {
             ingest: raw.ingest.as_ref(),
+            grpc: raw.grpc.as_ref(),
             query: raw.query.as_ref(),
             collector: raw.collector.as_ref(),
             logs: raw.logs.as_ref(),
@@ -46,9 +49,10 @@ impl<'r> Doors<'r> {
     }
 
     /// With their keys.
-    pub(crate) fn each(&self) -> [(&'static str, Option<&'r RawUpstream>); 4] {
+    pub(crate) fn each(&self) -> [(&'static str, Option<&'r Spanned<RawUpstream>>); 5] {
         [
             ("ingest", self.ingest),
+            ("grpc", self.grpc),
             ("query", self.query),
             ("collector", self.collector),
             ("logs", self.logs),
@@ -66,13 +70,20 @@ pub(crate) struct WrittenBackend<'r> {
     pub profile: Arc<Profile>,
     pub doors: Doors<'r>,
     /// Where exports go, if that is not written but in the profile.
-    implied: Option<RawUpstream>,
+    implied: Option<Spanned<RawUpstream>>,
+    /// The same over gRPC, if that is elsewhere.
+    implied_grpc: Option<Spanned<RawUpstream>>,
 }
 
 impl WrittenBackend<'_> {
     /// Where exports go.
-    pub(crate) fn ingest(&self) -> Option<&RawUpstream> {
+    pub(crate) fn ingest(&self) -> Option<&Spanned<RawUpstream>> {
         self.doors.ingest.or(self.implied.as_ref())
+    }
+
+    /// Where exports over gRPC go, if elsewhere.
+    fn grpc(&self) -> Option<&Spanned<RawUpstream>> {
+        self.doors.grpc.or(self.implied_grpc.as_ref())
     }
 
     /// Whether it can be asked.
@@ -161,7 +172,7 @@ impl<'r> WrittenBackends<'r> {
                     name(&asked.profile.name)
                 );
                 report.error_with_hint(
-                    &door.url,
+                    &place(door),
                     message,
                     "one gateway has one query API: leave `query` out of one of them",
                 );
@@ -200,7 +211,7 @@ impl<'r> WrittenBackends<'r> {
         for one in self.list.iter().filter(|one| !one.profile.has_query()) {
             if let Some(query) = one.doors.query {
                 let message = format!("`{}.query` has no use: {}", one.subject, why(&one.profile));
-                report.error_with_hint(&query.url, message, "remove it");
+                report.error_with_hint(&place(query), message, "remove it");
             }
         }
     }
@@ -283,14 +294,27 @@ fn only<'r>(
     let doors = raw.map(Doors::of_upstreams).unwrap_or_default();
     let profile = known.of_backend(report, "upstreams", None, &doors);
     let mut written = doors.each().into_iter().filter_map(|(_, door)| door);
-    let at = written.next().map(|door| &door.url);
+    let at = written.next().map(place);
+    let profile = filled(report, profile, raw.map(|raw| &raw.with), at.as_ref());
+    let implied_grpc = doors
+        .ingest
+        .and_then(|at| grpc_address(&profile, &doors, at));
     WrittenBackend {
         name: Arc::from(BackendNames::ONLY),
         subject: "upstreams".to_owned(),
         at: None,
-        profile: filled(report, profile, raw.map(|raw| &raw.with), at),
+        profile,
         doors,
         implied: None,
+        implied_grpc,
+    }
+}
+
+/// Where what is said of an endpoint stands.
+fn place(door: &Spanned<RawUpstream>) -> Spanned<()> {
+    match &door.value.url {
+        Some(url) => url.as_ref().map(drop),
+        None => door.as_ref().map(drop),
     }
 }
 
@@ -313,13 +337,15 @@ fn several<'r>(
         let subject = format!("backends.{}", at.value);
         let doors = Doors::of_backend(backend);
         let profile = known.of_backend(report, &subject, Some(&backend.profile), &doors);
-        let profile = filled(report, profile, Some(&backend.with), Some(&backend.profile));
+        let at_profile = backend.profile.as_ref().map(drop);
+        let profile = filled(report, profile, Some(&backend.with), Some(&at_profile));
         let implied = doors.ingest.is_none().then(|| address(&profile, at));
         list.push(WrittenBackend {
             name: Arc::from(at.value.as_str()),
             subject,
             at: Some(at),
             implied: implied.flatten(),
+            implied_grpc: grpc_address(&profile, &doors, at),
             profile,
             doors,
         });
@@ -328,11 +354,26 @@ fn several<'r>(
 }
 
 /// Where a profile says that exports go, if that is a real address.
-fn address(profile: &Profile, at: &Spanned<String>) -> Option<RawUpstream> {
+fn address(profile: &Profile, at: &Spanned<String>) -> Option<Spanned<RawUpstream>> {
     let url = profile.addresses.usual_ingest()?;
-    Some(RawUpstream {
+    Some(implied(url, at))
+}
+
+/// Where a profile says that exports over gRPC go, if that is a real address, and the configuration does not say where others go.
+fn grpc_address<T>(
+    profile: &Profile,
+    doors: &Doors<'_>,
+    at: &Spanned<T>,
+) -> Option<Spanned<RawUpstream>> {
+    let given = doors.ingest.is_some_and(|door| door.value.url.is_some());
+    let url = profile.addresses.usual_grpc()?;
+    (!given && doors.grpc.is_none()).then(|| implied(url, at))
+}
+
+fn implied<T>(url: &str, at: &Spanned<T>) -> Spanned<RawUpstream> {
+    at.as_ref().map(|_| RawUpstream {
         profile: None,
-        url: at.as_ref().map(|_| url.to_owned()),
+        url: Some(at.as_ref().map(|_| url.to_owned())),
         ca: None,
         client: None,
         proxy: None,
@@ -346,7 +387,7 @@ fn filled(
     report: &mut ConfigFindings<'_>,
     profile: Arc<Profile>,
     with: Option<&Entries<Spanned<String>>>,
-    at: Option<&Spanned<String>>,
+    at: Option<&Spanned<()>>,
 ) -> Arc<Profile> {
     let entries = || with.into_iter().flatten();
     let given: Vec<(&str, &str)> = entries()
@@ -360,7 +401,9 @@ fn filled(
         let value = entries()
             .find(|(name, _)| name.value == fault.name())
             .map(|(_, value)| value);
-        if let Some(at) = value.filter(|_| fault.is_of_a_value()).or(at) {
+        let value = value.filter(|_| fault.is_of_a_value());
+        let value = value.map(|value| value.as_ref().map(drop));
+        if let Some(at) = value.as_ref().or(at) {
             report.error_with_hint(at, fault.to_string(), fault.hint());
         }
     }
@@ -403,7 +446,7 @@ fn settings(
     written: &WrittenBackend<'_>,
     egress: &Egress,
 ) -> BackendSettings {
-    let mut door = |raw: Option<&RawUpstream>, which: &str, read_seconds: u64| {
+    let mut door = |raw: Option<&Spanned<RawUpstream>>, which: &str, read_seconds: u64| {
         upstream(
             report,
             &format!("{}.{which}", written.subject),
@@ -418,6 +461,7 @@ fn settings(
         profile: written.profile.clone(),
         upstreams: Upstreams {
             ingest: door(written.ingest(), "ingest", 30),
+            grpc: door(written.grpc(), "grpc", 30),
             // Queries may take long: Terraform's client waits 60 s.
             query: door(written.doors.query, "query", 60),
             collector: door(written.doors.collector, "collector", 30),

@@ -29,6 +29,7 @@ use crate::document::{Diagnostic, name};
 use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
 use crate::profiles::Profile;
+use crate::secret::SecretRef;
 use crate::state::{AlertSettings, BackendSettings, QuerySettings};
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
@@ -191,6 +192,18 @@ impl Checked {
             .iter()
             .filter_map(|webhook| webhook.check(&self.file, &apps))
             .collect()
+    }
+
+    /// Backends that want no credential get none, whatever the vault has.
+    pub(crate) fn leave_credentials_out(&mut self, uses: &[BackendUse]) {
+        for one in uses {
+            let kind = self.backends.get(one.backend.place());
+            if kind.is_some_and(|kind| !kind.profile.wants_credential) {
+                let project = one.project.to_string();
+                let held = self.vault.projects.entry(project).or_default();
+                held.entry(one.backend).or_default().access_token = vec![SecretRef::Unwanted];
+            }
+        }
     }
 
     /// Where a project's tokens for a backend are named.

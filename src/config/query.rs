@@ -88,7 +88,7 @@ fn ui(report: &mut ConfigFindings<'_>, backends: &WrittenBackends<'_>) -> UiBase
     let mut ui = UiBase::Profile;
     for one in &backends.list {
         for (which, door) in one.doors.each() {
-            let Some(at) = door.and_then(|door| door.ui.as_ref()) else {
+            let Some(at) = door.and_then(|door| door.value.ui.as_ref()) else {
                 continue;
             };
             let subject = format!("{}.{which}.ui", one.subject);

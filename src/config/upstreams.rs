@@ -19,13 +19,15 @@ use crate::profiles::Profile;
 pub(crate) fn upstream(
     report: &mut ConfigFindings<'_>,
     place: &str,
-    raw: &RawUpstream,
+    raw: &Spanned<RawUpstream>,
     read: Duration,
     egress: &Egress,
     profile: &Profile,
 ) -> Option<UpstreamSettings> {
     let subject = |key: &str| format!("{place}.{key}");
-    let url = url(report, &raw.url, &subject("url"), profile);
+    let at = written(report, place, raw, profile)?;
+    let raw = &raw.value;
+    let url = url(report, &at, &subject("url"), profile);
     let plaintext = url.as_ref().is_some_and(|(url, _)| !url.tls);
     let ca = raw.ca.as_ref().map(|ca| {
         only_over_tls(report, plaintext, ca, &subject("ca"));
@@ -37,7 +39,7 @@ pub(crate) fn upstream(
     });
     let egress = own(report, egress, raw.proxy.as_ref(), place);
     let proxy = match &url {
-        Some((url, _)) => route(report, &egress, &raw.url, (url.tls, &url.host, url.port)),
+        Some((url, _)) => route(report, &egress, &at, (url.tls, &url.host, url.port)),
         None => None,
     };
     let given = &raw.timeouts;
@@ -75,6 +77,30 @@ pub(crate) fn upstream(
         write_timeout,
         idle_timeout,
     })
+}
+
+/// The address that is given, or the profile's own.
+fn written(
+    report: &mut ConfigFindings<'_>,
+    place: &str,
+    raw: &Spanned<RawUpstream>,
+    profile: &Profile,
+) -> Option<Spanned<String>> {
+    if let Some(given) = &raw.value.url {
+        return Some(given.clone());
+    }
+    let addresses = &profile.addresses;
+    let usual = match place.rsplit('.').next() {
+        Some("ingest") => addresses.usual_ingest(),
+        Some("grpc") => addresses.usual_grpc(),
+        _ => None,
+    };
+    if usual.is_none() {
+        let message = format!("`{place}` has no `url`");
+        let hint = format!("add it: `{{ url: {} }}`", addresses.ingest);
+        report.error_with_hint(raw, message, hint);
+    }
+    usual.map(|usual| raw.as_ref().map(|_| usual.to_owned()))
 }
 
 fn url(

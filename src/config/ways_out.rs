@@ -41,6 +41,7 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
         let upstreams = &backend.upstreams;
         let each = [
             ("ingest", &upstreams.ingest),
+            ("grpc", &upstreams.grpc),
             ("query", &upstreams.query),
             ("collector", &upstreams.collector),
             ("logs", &upstreams.logs),

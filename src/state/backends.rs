@@ -17,6 +17,7 @@ pub struct BackendEndpoints {
     pub name: Arc<str>,
     pub profile: Arc<Profile>,
     ingest: Option<Arc<Backend>>,
+    grpc: Option<Arc<Backend>>,
     query: Option<Arc<Backend>>,
     collector: Option<Arc<Backend>>,
     logs: Option<Arc<Backend>>,
@@ -27,6 +28,7 @@ impl BackendEndpoints {
     pub(crate) fn endpoint(&self, upstream: Upstream) -> Option<&Arc<Backend>> {
         match upstream {
             Upstream::Ingest => self.ingest.as_ref(),
+            Upstream::Grpc => self.grpc.as_ref().or(self.ingest.as_ref()),
             Upstream::Query => self.query.as_ref(),
             Upstream::Collector => self.collector.as_ref().or(self.ingest.as_ref()),
             Upstream::Logs => self.logs.as_ref().or(self.ingest.as_ref()),
@@ -62,6 +64,7 @@ pub(super) fn open(
         };
         BackendEndpoints {
             ingest: open(Upstream::Ingest, &one.upstreams.ingest),
+            grpc: open(Upstream::Grpc, &one.upstreams.grpc),
             query: open(Upstream::Query, &one.upstreams.query),
             collector: open(Upstream::Collector, &one.upstreams.collector),
             logs: open(Upstream::Logs, &one.upstreams.logs),

@@ -172,6 +172,7 @@ fn upstreams(before: &Snapshot, after: &Snapshot) -> Vec<String> {
         };
         let kinds = [
             Upstream::Ingest,
+            Upstream::Grpc,
             Upstream::Query,
             Upstream::Collector,
             Upstream::Logs,
@@ -189,6 +190,8 @@ fn upstreams(before: &Snapshot, after: &Snapshot) -> Vec<String> {
             _ => format!("{} {}", one.name, kind.name()),
         }));
     }
+    // Exports over gRPC are told of as exports.
+    found.dedup();
     found
 }
 

@@ -20,6 +20,8 @@ pub struct BackendSettings {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Upstreams {
     pub ingest: Option<UpstreamSettings>,
+    /// Exports over gRPC; absent: they go where others go.
+    pub grpc: Option<UpstreamSettings>,
     pub query: Option<UpstreamSettings>,
     /// Legacy tracers' reports and log ingest; absent: they go where exports go.
     pub collector: Option<UpstreamSettings>,

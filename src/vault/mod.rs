@@ -210,7 +210,10 @@ impl Vault {
             let tokens = held
                 .and_then(|held| held.tokens.as_ref())
                 .ok_or(VaultFault::NoCredential)?;
-            return Lease::mint_token(tokens, tokens.current(self.clock.now()))
+            let lease = Lease::mint_token(tokens, tokens.current(self.clock.now()));
+            // A report carries its credential within.
+            return lease
+                .filter(|lease| route.legacy().is_none() || !lease.secret.is_unwanted())
                 .ok_or(VaultFault::NoCredential);
         }
         let own = held.and_then(|held| held.keys.of(route.credential()));
@@ -272,12 +275,9 @@ fn kept<'a>(
                 key,
             ));
         }
-        for (index, token) in held
-            .tokens
-            .iter()
-            .flat_map(|tokens| &tokens.list)
-            .enumerate()
-        {
+        let tokens = held.tokens.iter().flat_map(|tokens| &tokens.list);
+        let tokens = tokens.filter(|token| !token.secret.is_unwanted());
+        for (index, token) in tokens.enumerate() {
             all.push((
                 owner(Some(&project), is_access_token, &token.secret),
                 format!("{place}/access_token/{index}"),
@@ -335,6 +335,14 @@ impl Lease {
             Signal::Logs => logs,
         }
         .as_ref()
+    }
+
+    /// The same credential for another request of the same permit and route: a part may go in pieces.
+    pub(crate) fn another(&self) -> Option<Lease> {
+        match &self.tokens {
+            Some((tokens, _)) => Self::mint_token(tokens, tokens.preferred.load(Ordering::Relaxed)),
+            None => Some(Self::mint(self.secret.clone(), self.token.clone(), None)),
+        }
     }
 
     /// The credential itself, for formats that carry it in the body.

@@ -213,6 +213,7 @@ fn every_key_arrives_in_the_checked_settings() {
         backend.upstreams,
         Upstreams {
             ingest: Some(ingest),
+            grpc: None,
             query: Some(query),
             collector: Some(collector),
             logs: Some(logs)

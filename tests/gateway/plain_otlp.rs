@@ -2,6 +2,7 @@
 //! read (the unit tests of `profiles::template` do).
 
 use lightkeeper::otlp::Encoding;
+use testkit::vendors::VendorEmulator;
 use testkit::{Emulator, Sample, SampleCaller, World};
 
 use super::stage::{self, WorldPlan};
@@ -186,4 +187,62 @@ async fn a_profile_says_what_goes_out() {
     };
     let logs = row("/insert/checkout-prod/v1/logs", "shop/checkout", "");
     assert_eq!(told, [traces(), traces(), traces(), logs]);
+}
+
+const OPEN: &str = r#"
+name: open
+addresses: { ingest: "https://open.example" }
+ingest:
+  credential: none
+  headers: { x-app: "{app}" }
+  http: [{ path: /v1/traces, signal: traces }]
+  grpc: [{ path: /opentelemetry.proto.collector.trace.v1.TraceService/Export, signal: traces }]
+query: off
+"#;
+
+/// Scenario: a backend wants no credential, and takes gRPC at an address of its own; one project has a token, another has none.
+/// Guarantees: exports of both arrive where they should, and nothing of the vault or the caller goes with them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_backend_that_wants_no_credential_gets_none() {
+    let http = VendorEmulator::start("jaeger", "none").await.unwrap();
+    let grpc = VendorEmulator::start("jaeger", "none").await.unwrap();
+    let world = stage::start(plan("otlp")).await;
+    stage::replace(&world.folder().join("open.yaml"), OPEN);
+    let path = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let ingest = text
+        .lines()
+        .find(|line| line.contains("profile: otlp"))
+        .unwrap();
+    let open = format!(
+        "  ingest: {{ profile: open, url: \"{}\" }}\n  grpc: {{ url: \"{}\" }}",
+        http.url(),
+        grpc.url()
+    );
+    let token = "    checkout-prod: { access_token: [{ file: secrets/checkout-prod }] }\n";
+    for text in [
+        text.replace(ingest, &open),
+        text.replace(ingest, &open).replace(token, ""),
+    ] {
+        stage::replace(&path, format!("profiles: [open.yaml]\n{text}"));
+        world.gateway.reload().await.unwrap();
+        http.clear();
+        grpc.clear();
+        let answer = caller(&world).export(&sample(), Encoding::Protobuf).await;
+        assert_eq!(answer.unwrap().status, 200);
+        let answer = caller(&world).export_grpc(&sample()).await.unwrap();
+        assert_eq!(answer.grpc_status(), Some(0));
+        for (backend, is_grpc) in [(&http, false), (&grpc, true)] {
+            let seen = backend.intakes();
+            let [one] = seen.as_slice() else {
+                panic!("{is_grpc}: {}", seen.len())
+            };
+            assert!(one.is_taken() && one.grpc == is_grpc);
+            assert_eq!(one.header("x-app"), ["shop/checkout"]);
+            let token = Emulator::access_token("checkout-prod");
+            let values = one.headers.values();
+            assert!(values.into_iter().all(|value| value != token.as_str()));
+            assert_eq!(one.header("authorization"), Vec::<String>::new());
+        }
+    }
 }

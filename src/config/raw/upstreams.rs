@@ -21,13 +21,15 @@ pub(crate) struct RawBackend {
     #[serde(default)]
     pub with: Entries<Spanned<String>>,
     /// Where exports go; default: the profile's own address, if it has one.
-    pub ingest: Option<RawUpstream>,
+    pub ingest: Option<Spanned<RawUpstream>>,
+    /// Where OTLP over gRPC goes; default: the profile's own address for it, if `ingest` has no `url`, else as `ingest`.
+    pub grpc: Option<Spanned<RawUpstream>>,
     /// Where queries go, if its profile has a query API; without it the backend is not asked.
-    pub query: Option<RawUpstream>,
+    pub query: Option<Spanned<RawUpstream>>,
     /// Where legacy tracers' reports go; default: as `ingest`.
-    pub collector: Option<RawUpstream>,
+    pub collector: Option<Spanned<RawUpstream>>,
     /// Where the legacy log ingest (`_bulk`) goes; default: as `ingest`.
-    pub logs: Option<RawUpstream>,
+    pub logs: Option<Spanned<RawUpstream>>,
 }
 
 /// The backend's endpoints.
@@ -39,13 +41,15 @@ pub(crate) struct RawUpstreams {
     #[serde(default)]
     pub with: Entries<Spanned<String>>,
     /// Where exports go; needed if a listener serves `ingest`, or `legacy` without `collector` and `logs`.
-    pub ingest: Option<RawUpstream>,
+    pub ingest: Option<Spanned<RawUpstream>>,
+    /// Where OTLP over gRPC goes; default: the profile's own address for it, if `ingest` has no `url`, else as `ingest`.
+    pub grpc: Option<Spanned<RawUpstream>>,
     /// Where queries go; needed if a listener serves `query`.
-    pub query: Option<RawUpstream>,
+    pub query: Option<Spanned<RawUpstream>>,
     /// Where legacy tracers' reports go; default: as `ingest`.
-    pub collector: Option<RawUpstream>,
+    pub collector: Option<Spanned<RawUpstream>>,
     /// Where the legacy log ingest (`_bulk`) goes; default: as `ingest`.
-    pub logs: Option<RawUpstream>,
+    pub logs: Option<Spanned<RawUpstream>>,
 }
 
 /// One endpoint of the backend.
@@ -56,8 +60,8 @@ pub(crate) struct RawUpstream {
     /// Which backend it is, by the name of a built-in profile or of one of `profiles`, the same at all upstreams; default: as
     /// at the others, or `lightstep`; of one of `backends`: as there.
     pub profile: Option<Spanned<String>>,
-    /// `https://host`, with a port and a path prefix if need be.
-    pub url: Spanned<String>,
+    /// `https://host`, with a port and a path prefix if need be; default: of `ingest` and `grpc` where the profile says.
+    pub url: Option<Spanned<String>>,
     /// PEM file: the roots to trust; default: the system's.
     pub ca: Option<Spanned<String>>,
     /// Our certificate, for a backend that asks for one.
