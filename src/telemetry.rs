@@ -48,6 +48,7 @@ pub struct Metrics {
     items: IntCounterVec,
     forged: IntCounter,
     not_carried: IntCounter,
+    cuts: CutMetrics,
     logins: IntCounterVec,
     alerts: IntCounterVec,
     queries: QueryMetrics,
@@ -101,6 +102,38 @@ impl BackendMetrics {
             &["backend", "result"],
         )?;
         Ok(BackendMetrics { responses, items })
+    }
+}
+
+/// What becomes of exports that are larger than their backend takes.
+struct CutMetrics {
+    pieces: IntCounterVec,
+    oversized: IntCounterVec,
+    learned: IntCounterVec,
+}
+
+impl CutMetrics {
+    fn new(make: &Making) -> Result<Self, prometheus::Error> {
+        let pieces = make.counter(
+            "export_pieces_total",
+            "Pieces of exports that were cut because they were larger than their backend takes.",
+            &["signal"],
+        )?;
+        let oversized = make.counter(
+            "items_too_large_total",
+            "Spans, data points and log records that were rejected because each alone is larger than the backend takes.",
+            &["signal"],
+        )?;
+        let learned = make.counter(
+            "backend_bounds_learned_total",
+            "Times that a backend took less at once than its profile promises, and less than was known.",
+            &["signal"],
+        )?;
+        Ok(CutMetrics {
+            pieces,
+            oversized,
+            learned,
+        })
     }
 }
 
@@ -300,6 +333,7 @@ impl Metrics {
         let (edge, queries) = (EdgeMetrics::new(&make)?, QueryMetrics::new(&make)?);
         Ok(Metrics {
             not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
+            cuts: CutMetrics::new(&make)?,
             registry: make.0,
             requests,
             duration,
@@ -465,6 +499,20 @@ impl Metrics {
     /// Counts what an export says beyond what we know, and lost on its way into another encoding.
     pub(crate) fn not_carried(&self, count: u64) {
         self.not_carried.inc_by(count);
+    }
+
+    /// Counts the pieces of an export, and its items that are too large alone.
+    pub(crate) fn cut(&self, signal: &'static str, pieces: u64, oversized: u64) {
+        self.cuts.pieces.with_label_values(&[signal]).inc_by(pieces);
+        self.cuts
+            .oversized
+            .with_label_values(&[signal])
+            .inc_by(oversized);
+    }
+
+    /// Counts that a backend takes less than it promises.
+    pub(crate) fn bound_learned(&self, signal: &'static str) {
+        self.cuts.learned.with_label_values(&[signal]).inc();
     }
 
     /// `how`: `coalesced` or `cached`.

@@ -4,6 +4,7 @@
 //! the parts and makes one answer of theirs. What it refuses to know: who may write where. Invariant: nothing is
 //! acknowledged that the backend has not taken.
 
+mod cut;
 mod dropped;
 mod format;
 mod outgoing;

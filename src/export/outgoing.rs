@@ -36,25 +36,44 @@ pub(crate) fn make(
     limit_bytes: u64,
     held: &mut Reservation,
 ) -> Result<Outgoing, Refusal> {
-    let (mut headers, message, unknown) = if leaving.is_of(format) {
-        (headers.clone(), message, 0)
-    } else {
-        let headers = forward::taken(leaving.protocol, leaving.media_type(), &HeaderMap::new());
-        let (message, unknown) = encoded(format, leaving.encoding, message, limit_bytes, held)?;
-        (headers, message, unknown)
-    };
-    let body = pack(
-        &mut headers,
+    let mut formed = form(format, leaving, headers, message, limit_bytes, held)?;
+    formed.body = pack(
+        &mut formed.headers,
         leaving.protocol,
         leaving.coding,
-        message,
+        formed.body,
         held,
     )?;
+    Ok(formed)
+}
+
+/// The same, before it is compressed and framed.
+pub(crate) fn form(
+    format: WireFormat,
+    leaving: PartFormat,
+    headers: &HeaderMap,
+    message: Vec<Bytes>,
+    limit_bytes: u64,
+    held: &mut Reservation,
+) -> Result<Outgoing, Refusal> {
+    if leaving.is_of(format) {
+        return Ok(Outgoing {
+            headers: headers.clone(),
+            body: message,
+            unknown: 0,
+        });
+    }
+    let (body, unknown) = encoded(format, leaving.encoding, message, limit_bytes, held)?;
     Ok(Outgoing {
-        headers,
+        headers: headers_of(leaving),
         body,
         unknown,
     })
+}
+
+/// What every head in this form has.
+pub(super) fn headers_of(leaving: PartFormat) -> HeaderMap {
+    forward::taken(leaving.protocol, leaving.media_type(), &HeaderMap::new())
 }
 
 /// How long a message may be in another encoding than it came in, in which names are longer, or numbers.
@@ -113,7 +132,7 @@ fn encoded(
     Ok((vec![message], unknown))
 }
 
-fn refused(fault: TranscodeFault) -> Refusal {
+pub(super) fn refused(fault: TranscodeFault) -> Refusal {
     match fault {
         TranscodeFault::Malformed { .. } => {
             Refusal::new(Reason::BodyMalformed).because(fault.to_string())

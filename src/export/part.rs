@@ -11,6 +11,7 @@ use http::{HeaderMap, header};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+use super::cut::{self, Cutting};
 use super::format::{PartFormat, WireFormat};
 use super::send::{Delivered, Said, UpstreamRequest, deliver, is_of_the_way};
 use super::{success, translated};
@@ -36,6 +37,8 @@ pub(crate) struct OutgoingPart {
     pub body: Vec<Bytes>,
     /// Its name in the memory of accepted parts, where it may be known there.
     pub key: Option<PartKey>,
+    /// What it takes to cut it, if the backend bounds what it takes at once.
+    pub cutting: Option<Box<Cutting>>,
 }
 
 /// What became of a part.
@@ -56,9 +59,30 @@ pub(crate) struct PartOutcome {
     pub upstream_status: Option<u16>,
     /// What the backend said, to be passed on where it is the only answer.
     pub delivered: Option<Delivered>,
+    /// Of pieces that were taken, and of those that were halved: their names, and what was said.
+    pub(crate) keys: Vec<(PartKey, Option<PartialSuccess>)>,
+    /// How many pieces were sent, if it was cut.
+    pub pieces: u64,
+    /// Whether it was refused because it is too large.
+    pub is_too_large: bool,
 }
 
 impl PartOutcome {
+    pub(crate) fn new(
+        fate: PartResult,
+        upstream_status: Option<u16>,
+        delivered: Option<Delivered>,
+    ) -> Self {
+        PartOutcome {
+            fate,
+            upstream_status,
+            delivered,
+            keys: Vec::new(),
+            pieces: 0,
+            is_too_large: false,
+        }
+    }
+
     /// A part that could not be sent at all.
     pub(crate) fn unsent(refusal: Refusal) -> Self {
         let fate = if refusal.class.is_callers() {
@@ -66,11 +90,7 @@ impl PartOutcome {
         } else {
             PartResult::Again(refusal)
         };
-        PartOutcome {
-            fate,
-            upstream_status: None,
-            delivered: None,
-        }
+        PartOutcome::new(fate, None, None)
     }
 }
 
@@ -90,11 +110,7 @@ pub(crate) async fn send_all(
         let outcome = match parcel {
             Err(refusal) => Some(PartOutcome::unsent(refusal)),
             Ok(parcel) => match remembered(shared, &parcel) {
-                Some(said) => Some(PartOutcome {
-                    fate: PartResult::Remembered(said),
-                    upstream_status: None,
-                    delivered: None,
-                }),
+                Some(said) => Some(PartOutcome::new(PartResult::Remembered(said), None, None)),
                 None => {
                     waiting.push((place, parcel));
                     None
@@ -181,53 +197,87 @@ async fn send(
         headers,
         body,
         key: _,
+        cutting,
     } = parcel;
-    let errand = UpstreamRequest {
+    let sending = Sending {
         snapshot,
         shared,
         account,
+        manner,
         route: &route,
         backend: &backend,
-        protocol: format.protocol,
-        headers: &headers,
-        is_sealed: false,
-        deadline: manner.deadline,
+        caller_gone,
     };
-    let mut body = Replayable::new(Pieces::new(body).unless(caller_gone));
-    match deliver(&errand, lease, &mut body).await {
-        Ok(mut delivered) => {
-            let upstream_status = Some(delivered.said.status().as_u16());
-            let answers = &snapshot.profile_of(route.backend()).answers;
-            let leaving = manner.leaving(format);
-            let fate = match success::settle(leaving, &mut delivered.said, answers) {
-                Some(said) => PartResult::Taken(said),
-                None => judge(&delivered.said, answers),
+    match cutting {
+        Some(cutting) => cut::send(&sending, lease, format, &headers, body, *cutting).await,
+        None => sending.once(lease, format, &headers, body).await,
+    }
+}
+
+/// Where a part goes, whole or in pieces.
+pub(super) struct Sending<'a> {
+    pub snapshot: &'a Snapshot,
+    pub shared: &'a Shared,
+    pub account: &'a Account,
+    pub manner: WireFormat,
+    pub route: &'a Route,
+    pub backend: &'a Backend,
+    pub(crate) caller_gone: watch::Receiver<bool>,
+}
+
+impl Sending<'_> {
+    /// Sends one message, and says what became of it.
+    pub(super) async fn once(
+        &self,
+        lease: Lease,
+        format: PartFormat,
+        headers: &HeaderMap,
+        body: Vec<Bytes>,
+    ) -> PartOutcome {
+        let manner = self.manner;
+        let errand = UpstreamRequest {
+            snapshot: self.snapshot,
+            shared: self.shared,
+            account: self.account,
+            route: self.route,
+            backend: self.backend,
+            protocol: format.protocol,
+            headers,
+            is_sealed: false,
+            deadline: manner.deadline,
+        };
+        let mut body = Replayable::new(Pieces::new(body).unless(self.caller_gone.clone()));
+        let mut delivered = match deliver(&errand, lease, &mut body).await {
+            Ok(delivered) => delivered,
+            Err(failed) => {
+                let fate = PartResult::Again(failed.refusal);
+                return PartOutcome::new(fate, failed.upstream_status, None);
+            }
+        };
+        let upstream_status = Some(delivered.said.status().as_u16());
+        let answers = &self.snapshot.profile_of(self.route.backend()).answers;
+        let leaving = manner.leaving(format);
+        let fate = match success::settle(leaving, &mut delivered.said, answers) {
+            Some(said) => PartResult::Taken(said),
+            None => judge(&delivered.said, answers),
+        };
+        let is_too_large = matches!(fate, PartResult::Refused(_))
+            && delivered.said.meaning(answers) == AnswerMeaning::TooLarge;
+        if !format.is_of(manner) {
+            let taken = match &fate {
+                PartResult::Taken(said) => Some(said.as_ref()),
+                _ => None,
             };
-            if !format.is_of(manner) {
-                let taken = match &fate {
-                    PartResult::Taken(said) => Some(said.as_ref()),
-                    _ => None,
-                };
-                delivered.said = translated::translated(manner, &delivered.said, taken);
-            }
-            // What a profile alone takes for temporary is told in our words.
-            let is_ours = !format.is_of(manner)
-                && matches!(fate, PartResult::Again(_))
-                && !translated::may_come_again(&delivered.said);
-            PartOutcome {
-                fate,
-                upstream_status,
-                delivered: (!is_ours).then_some(delivered),
-            }
+            delivered.said = translated::translated(manner, &delivered.said, taken);
         }
-        Err(failed) => {
-            let (fate, upstream_status) =
-                (PartResult::Again(failed.refusal), failed.upstream_status);
-            PartOutcome {
-                fate,
-                upstream_status,
-                delivered: None,
-            }
+        // What a profile alone takes for temporary is told in our words.
+        let is_ours = !format.is_of(manner)
+            && matches!(fate, PartResult::Again(_))
+            && !translated::may_come_again(&delivered.said);
+        let delivered = (!is_ours).then_some(delivered);
+        PartOutcome {
+            is_too_large,
+            ..PartOutcome::new(fate, upstream_status, delivered)
         }
     }
 }

@@ -9,6 +9,8 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use super::cut::PieceNames;
+use super::part::{PartOutcome, PartResult};
 use crate::clock::UnixMillis;
 use crate::forward::Backend;
 use crate::identify::Facts;
@@ -103,6 +105,29 @@ impl<'a> PartKeys<'a> {
         }
     }
 
+    /// What the names of one part's pieces are made of.
+    pub(crate) fn of_pieces(&self, backend: &Backend, called: &str, project: &str) -> PieceNames {
+        let Facts {
+            method,
+            issuer,
+            subject,
+            ..
+        } = self.sender;
+        PieceNames {
+            method: method.name(),
+            issuer: issuer.to_string(),
+            subject: subject.to_string(),
+            upstream: backend.settings.address(),
+            backend: called.to_owned(),
+            project: project.to_owned(),
+            signal: self.signal,
+            likeness: self.likeness,
+            sender: self.memory.sender((*method, issuer, subject)),
+            export: self.export.clone(),
+            digest: OnceLock::new(),
+        }
+    }
+
     /// The name of each part that may be known, in their order; none if none may be.
     pub(crate) fn known(&self) -> &[Option<PartKey>] {
         if self.memory.may_know(self.likeness) {
@@ -128,8 +153,32 @@ impl<'a> PartKeys<'a> {
         }
     }
 
+    /// Keeps in mind what was taken of a part that was cut; not, where the whole part is.
+    pub(crate) fn remember_pieces(
+        &self,
+        outcome: &PartOutcome,
+        until: UnixMillis,
+        now: UnixMillis,
+    ) {
+        let is_whole = matches!(
+            outcome.fate,
+            PartResult::Taken(_) | PartResult::Remembered(_)
+        );
+        for (key, said) in &outcome.keys {
+            if is_whole && self.is_kept {
+                self.memory.forget(key);
+            } else {
+                self.memory.remember(*key, said.clone(), until, now);
+            }
+        }
+    }
+
     /// The export has been answered with success.
-    pub(crate) fn forget(&self) {
+    pub(crate) fn forget(&self, outcomes: &[PartOutcome]) {
+        if !self.memory.is_empty() {
+            let pieces = outcomes.iter().flat_map(|outcome| &outcome.keys);
+            pieces.for_each(|(key, _)| self.memory.forget(key));
+        }
         if self.memory.may_know(self.likeness) {
             let keys = work::beside(self.is_large, || self.all());
             keys.iter()

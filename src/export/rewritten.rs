@@ -11,15 +11,17 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::watch;
 
+use super::cut::Cutting;
 use super::dropped;
 use super::format::{PartFormat, WireFormat};
 use super::outgoing;
 use super::part::{OutgoingPart, PartOutcome, PartResult, send_all};
 use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
+use super::success::add_words;
 use super::tally::Tally;
 use super::{reply, streamed};
-use crate::accept::{Call, Fault, IngestRequest};
+use crate::accept::{Call, Fault, IngestRequest, Protocol};
 use crate::audit::Items;
 use crate::authorize::{Denial, Reach};
 use crate::call::body::{coding, message};
@@ -32,6 +34,7 @@ use crate::forward;
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
+use crate::profiles::Bounds;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::state::Snapshot;
@@ -312,9 +315,24 @@ fn wrap(
     let names = snapshot.policy.backends();
     let told = names.told(route.backend());
     let project = part.project().unwrap_or_default();
-    keys.keep(place, &backend, told, project, &pieces);
+    keys.keep(place, &backend, told.clone(), project, &pieces);
     let limit_bytes = outgoing::limit_bytes(&snapshot.limits);
-    let outgoing = outgoing::make(manner, format, headers, pieces, limit_bytes, held)?;
+    let bounds = profile
+        .exports(manner.signal)
+        .bounds(format.protocol == Protocol::Grpc);
+    let mut cutting = None;
+    let outgoing = if bounds == Bounds::NONE {
+        outgoing::make(manner, format, headers, pieces, limit_bytes, held)?
+    } else {
+        let called = told.as_deref().unwrap_or_default();
+        let names = keys.of_pieces(&backend, called, project);
+        let mut formed = outgoing::form(manner, format, headers, pieces, limit_bytes, held)?;
+        let message = std::mem::take(&mut formed.body);
+        let mut own = Cutting::new(message, part.items(), bounds, names, limit_bytes);
+        formed.body = own.pack(&mut formed.headers, format, held)?;
+        cutting = Some(Box::new(own));
+        formed
+    };
     *unknown += outgoing.unknown;
     Ok(OutgoingPart {
         route,
@@ -324,6 +342,7 @@ fn wrap(
         headers: outgoing.headers,
         body: outgoing.body,
         key: None,
+        cutting,
     })
 }
 
@@ -413,10 +432,7 @@ async fn finish(
         accepted,
         rejected: merged.rejected,
     });
-    let mut detail = split.rejected.message();
-    if let Some(words) = outgoing::not_carried(unknown) {
-        add_words(detail.get_or_insert_default(), &words);
-    }
+    let detail = detail(&split, unknown, &outcomes);
     let known = Outcome {
         upstream_status,
         items,
@@ -438,7 +454,7 @@ async fn finish(
         let is_taken = matches!(only.fate, PartResult::Taken(_));
         let passed = streamed::pass_on(exchange, delivered).await;
         if is_taken && passed.is_ok() {
-            keys.forget();
+            keys.forget(&outcomes);
         }
         return exchange.state.settled(passed);
     }
@@ -472,8 +488,22 @@ async fn finish(
             .state
             .settled(Err(Refusal::new(Reason::ClientClosed)));
     }
-    keys.forget();
+    keys.forget(&outcomes);
     exchange.state.settled(Ok(()))
+}
+
+/// What the record says besides numbers.
+fn detail(split: &Split, unknown: u64, outcomes: &[PartOutcome]) -> Option<String> {
+    let mut detail = split.rejected.message();
+    if let Some(words) = outgoing::not_carried(unknown) {
+        add_words(detail.get_or_insert_default(), &words);
+    }
+    let pieces: u64 = outcomes.iter().map(|outcome| outcome.pieces).sum();
+    if pieces > 0 {
+        let words = format!("{pieces} pieces were sent of what is larger than the backend takes");
+        add_words(detail.get_or_insert_default(), &words);
+    }
+    detail
 }
 
 /// Which of several reasons to try again is told: one that says when, before one that does not.
@@ -482,17 +512,6 @@ fn weight(refusal: &Refusal) -> u64 {
         Class::Throttled(seconds) => 1 + seconds,
         _ => 0,
     }
-}
-
-fn add_words(to: &mut String, words: &str) {
-    const MESSAGE_BYTES: usize = 4096;
-    if words.is_empty() || to.len() + words.len() > MESSAGE_BYTES {
-        return;
-    }
-    if !to.is_empty() {
-        to.push_str("; ");
-    }
-    to.push_str(words);
 }
 
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
@@ -507,5 +526,9 @@ fn remember(context: &RequestContext, outcomes: &[PartOutcome], keys: &PartKeys<
             PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
             PartResult::Refused(_) | PartResult::Again(_) => None,
         });
-    keys.remember(taken, UnixMillis(now.0.saturating_add(kept)), now);
+    let until = UnixMillis(now.0.saturating_add(kept));
+    keys.remember(taken, until, now);
+    for outcome in outcomes {
+        keys.remember_pieces(outcome, until, now);
+    }
 }

@@ -116,6 +116,18 @@ fn unframed(body: &Bytes) -> Option<Bytes> {
     }
 }
 
+/// Adds what one backend said to what others did, within a bound.
+pub(super) fn add_words(to: &mut String, words: &str) {
+    const MESSAGE_BYTES: usize = 4096;
+    if words.is_empty() || to.len() + words.len() > MESSAGE_BYTES {
+        return;
+    }
+    if !to.is_empty() {
+        to.push_str("; ");
+    }
+    to.push_str(words);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

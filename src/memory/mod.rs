@@ -8,9 +8,10 @@ pub(crate) mod alert_states;
 pub(crate) mod coalesce;
 pub(crate) mod delivered;
 pub(crate) mod event_rate;
+pub(crate) mod learned_bounds;
 pub(crate) mod live;
 pub(crate) mod passing;
 pub(crate) mod recent;
 pub(crate) mod watches;
 
-pub(crate) use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered};
+pub(crate) use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};

@@ -80,6 +80,8 @@ reasons! {
         "A resource of the export has more attributes than are read." "Look for what copies so many onto it.";
     BodyBomb "body_bomb" [BodyTooLarge] Caller
         "The body becomes far larger once decompressed." "Make the batches smaller.";
+    TooLargeForBackend "too_large_for_backend" [BodyTooLarge] Caller
+        "The export is larger than its backend takes, and cannot be cut smaller." "Make resources smaller: what stands round the items leaves no room for them.";
     HeadTimeout "head_timeout" [TooSlow] Caller
         "The head took too long to come." "";
     BodyTimeout "body_timeout" [TooSlow] Caller

@@ -22,6 +22,7 @@ use crate::memory::Remembered;
 use crate::memory::alert_states::AlertStates;
 use crate::memory::coalesce::Sharing;
 use crate::memory::event_rate::{EventRate, with_held_back};
+use crate::memory::learned_bounds::LearnedBounds;
 use crate::memory::live::LiveStats;
 use crate::memory::passing::Passing;
 use crate::memory::recent::Recent;
@@ -53,6 +54,8 @@ pub struct Shared {
     pub large: LargeBodies,
     /// Parts of exports that are to come again.
     pub remembered: Remembered,
+    /// Backends that take less at once than their profiles promise.
+    pub(crate) learned_bounds: LearnedBounds,
     /// What the backend last told of alerts.
     pub alert_states: AlertStates,
     /// Messages about alerts, and which destinations took them.
@@ -178,6 +181,7 @@ impl Shared {
             budget,
             large: LargeBodies::default(),
             remembered: Remembered::default(),
+            learned_bounds: LearnedBounds::default(),
             alert_states: AlertStates::default(),
             passed_on: Remembered::default(),
             passing: Arc::default(),
@@ -268,6 +272,17 @@ impl Shared {
         if let Some(detail) = self.seldom(words, &detail.clone(), detail) {
             self.event(EventName::UpstreamPage, Reason::UpstreamPage, Some(detail));
         }
+    }
+
+    /// Metric and log line: a backend takes less at once than its profile promises.
+    pub(crate) fn bound_learned(&self, upstream: &str, signal: &'static str, bytes: usize) {
+        self.metrics.bound_learned(signal);
+        tracing::warn!(
+            upstream,
+            signal,
+            bytes,
+            "the backend takes less at once than its profile promises: exports are cut smaller for an hour"
+        );
     }
 
     /// Metric, log line and audit event: a credential of ours came back, and was blanked. Where it was kept, the backend

@@ -14,6 +14,7 @@ mod client_tokens;
 mod console;
 mod console_use;
 mod cors;
+mod cuts;
 mod echoes;
 mod egress;
 mod endpoints;
