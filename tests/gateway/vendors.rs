@@ -191,6 +191,40 @@ async fn a_refused_key_is_our_fault() {
     }
 }
 
+/// Scenario: exports that are larger than a backend takes at once. Guarantees: all of it arrives in pieces that it takes, each
+/// item once, in every form.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_too_large_is_cut() {
+    // The gateway's own bounds, of bodies and what is in them, are larger.
+    let tried = 9_000_000;
+    for backend in Row::backends() {
+        let rows = Row::of(backend).into_iter();
+        let bound = |row: &Row| row.packed.into_iter().chain(row.unpacked).min();
+        let rows: Vec<_> = rows
+            .filter_map(|row| Some((row, bound(row).filter(|bound| *bound < tried)?)))
+            .collect();
+        if rows.is_empty() {
+            continue;
+        }
+        let stage = Stage::before(backend).await;
+        for (row, bound) in rows {
+            let padding: String = (0..2000).map(|_| 'x').collect();
+            let sample = Sample::of(row.signal, "checkout", bound / 2000 + bound / 4000)
+                .item_attribute("padding", &padding);
+            for form in Form::ALL {
+                stage.emulator.clear();
+                let answer = form.export(&stage.caller(), &sample).await;
+                let intakes = stage.emulator.intakes();
+                let sizes: Vec<_> = intakes.iter().map(|one| (one.packed, one.words)).collect();
+                let named = format!("{backend} {} {form:?}: {sizes:?}", row.signal.name());
+                assert_eq!(told(&answer), success(form), "{}, {named}", answer.text());
+                assert!(intakes.iter().all(|one| one.is_taken()), "{named}");
+                assert_eq!(stage.emulator.items(row.signal), once(&sample), "{named}");
+            }
+        }
+    }
+}
+
 /// Scenario: backends are busy, or take a part of an export. Guarantees: callers are told so in their own form.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_a_backend_says_is_told_in_the_callers_form() {
