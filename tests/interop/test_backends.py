@@ -1,15 +1,17 @@
 """Backends' own servers behind the gateway, by the profiles that are built in.
 
 Scenario: a workload exports in protobuf, in JSON and over gRPC, to a gateway before a real server of VictoriaLogs,
-VictoriaMetrics or Prometheus. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
+VictoriaMetrics, Prometheus or Jaeger. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
 """
 
+import base64
 import json
 import os
 import time
 import unittest
 import urllib.parse
 import urllib.request
+import uuid
 
 import grpc
 import settings
@@ -29,7 +31,9 @@ SERVICES = {
 def export(signal, name):
     """An export of one item of now."""
     now = str(time.time_ns())
+    span = {"name": name, "traceId": uuid.uuid4().hex, "spanId": uuid.uuid4().hex[:16], "startTimeUnixNano": now, "endTimeUnixNano": now}
     item = {
+        "traces": {"scopeSpans": [{"spans": [span]}]},
         "metrics": {"scopeMetrics": [{"metrics": [{"name": name, "gauge": {"dataPoints": [{"asInt": "7", "timeUnixNano": now}]}}]}]},
         "logs": {"scopeLogs": [{"logRecords": [{"body": {"stringValue": name}, "timeUnixNano": now, "severityNumber": 9}]}]},
     }[signal]
@@ -37,10 +41,20 @@ def export(signal, name):
     return {stamps.GROUPS[signal][0]: [{"resource": {"attributes": [service]}, **item}]}
 
 
+def in_base64(document):
+    """The same as protobuf's own JSON has it: ids in base64, where OTLP has hexadecimal."""
+    if isinstance(document, list):
+        return [in_base64(one) for one in document]
+    if not isinstance(document, dict):
+        return document
+    coded = lambda name, value: base64.b64encode(bytes.fromhex(value)).decode() if name in ("traceId", "spanId") else in_base64(value)
+    return {name: coded(name, value) for name, value in document.items()}
+
+
 def send(gateway, signal, document, form):
     """Exports a document in a form; an error is raised."""
     token = WORLD.token("collector")
-    message = json_format.ParseDict(document, stamps.MESSAGES[signal]()).SerializeToString()
+    message = json_format.ParseDict(in_base64(document), stamps.MESSAGES[signal]()).SerializeToString()
     if form == "grpc":
         with grpc.insecure_channel(f"127.0.0.1:{gateway.plain}") as channel:
             channel.unary_unary(SERVICES[signal])(message, timeout=20, metadata=[("authorization", f"Bearer {token}")])
@@ -141,3 +155,39 @@ class Prometheus(Server, unittest.TestCase):
     def found(self, name):
         (answer,) = lines(self.port, "/api/v1/query", query=name)
         return [one["metric"] for one in answer["data"]["result"] if one["value"][1] == "7"]
+
+
+JAEGER_ABSENT = os.environ.get("JAEGER_ABSENT")
+
+
+@unittest.skipIf(JAEGER_ABSENT, JAEGER_ABSENT)
+class Jaeger(Server, unittest.TestCase):
+    profile, binary, signal = "jaeger", "JAEGER", "traces"
+
+    def options(self, address, data):
+        self.queries, grpc = worlds.free_ports(2)
+        receivers = {"otlp": {"protocols": {"http": {"endpoint": address}}}}
+        query = {"storage": {"traces": "kept"}, "http": {"endpoint": f"127.0.0.1:{self.queries}"}, "grpc": {"endpoint": f"127.0.0.1:{grpc}"}}
+        config = {
+            "service": {
+                "extensions": ["jaeger_storage", "jaeger_query"],
+                "pipelines": {"traces": {"receivers": ["otlp"], "exporters": ["jaeger_storage_exporter"]}},
+                "telemetry": {"metrics": {"level": "none"}},
+            },
+            "extensions": {"jaeger_storage": {"backends": {"kept": {"memory": {"max_traces": 1000}}}}, "jaeger_query": query},
+            "receivers": receivers,
+            "exporters": {"jaeger_storage_exporter": {"trace_storage": "kept"}},
+        }
+        file = WORLD.directory / "jaeger.yaml"
+        file.write_text(json.dumps(config))
+        return ["--config", file]
+
+    def found(self, name):
+        (answer,) = lines(self.queries, "/api/traces", service="checkout", operation=name, lookback="1h")
+        told = []
+        for trace in answer["data"] or []:
+            for span in trace["spans"]:
+                process = trace["processes"][span["processID"]]
+                tags = {tag["key"]: tag["value"] for tag in process["tags"]}
+                told.append({"service.name": process["serviceName"], **tags})
+        return told
