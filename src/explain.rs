@@ -16,14 +16,14 @@ use crate::accept::{
     self, AssertionHeader, Call, Caller, Connection, ListenerSettings, RequestKind, Serves,
     TreeRequest,
 };
-use crate::apps::{AppPath, BackendId, Mark};
+use crate::apps::{AlsoTerm, AppPath, BackendId, Mark};
 use crate::authorize::{Assignment, By, Considered, Effect, Policy, Target, Verdict};
 use crate::clock::UnixMillis;
 use crate::federate;
 use crate::federate::Origin;
 use crate::identify::Facts;
 use crate::limits::Limits;
-use crate::profiles::{OperationId, Profile, Scope, TreeSource};
+use crate::profiles::{Credential, OperationId, Profile, Scope, TreeSource};
 use crate::reason::Reason;
 
 /// What a resource says under an attribute's name.
@@ -465,7 +465,23 @@ fn told(assignment: &Assignment) -> Value {
 
 fn routed(verdict: &Verdict, policy: &Policy, profile: &Profile, operation: OperationId) -> Value {
     let credential = profile.operation(operation).credential;
-    let told =
+    let mut told =
         json!({ "project": verdict.project.as_deref(), "credential": format!("{credential:?}") });
+    let also = also(verdict, policy);
+    if credential == Credential::AccessToken
+        && !also.is_empty()
+        && let Some(members) = told.as_object_mut()
+    {
+        members.insert("also".to_owned(), also.into());
+    }
     at_backend(told, verdict, policy)
+}
+
+/// The other backends that get the app's data too.
+fn also(verdict: &Verdict, policy: &Policy) -> Vec<Value> {
+    let node = verdict.app.as_ref().and_then(|app| policy.tree().find(app));
+    let legs = node.into_iter();
+    let legs = legs.flat_map(|node| policy.also_beside(node, verdict.backend));
+    let told = |leg: AlsoTerm| json!({ "backend": policy.backends().name(leg.backend), "mode": leg.mode.name() });
+    legs.map(told).collect()
 }

@@ -49,7 +49,7 @@ pub(crate) enum Lane {
 }
 
 /// Where a permitted call goes.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Route {
     backend: BackendId,
     upstream: Upstream,

@@ -5,16 +5,19 @@
 //! set of values, and none of them is a subject, an address or a path of the caller's.
 
 mod events;
+mod legs;
 mod logging;
 mod registry;
 pub(crate) mod text;
 
 pub use events::EventName;
+pub(crate) use legs::LegLabels;
 pub use logging::{LogFormat, start_logging};
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use legs::LegMetrics;
 use prometheus::{
     Encoder as _, Gauge, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge,
     IntGaugeVec, Registry, TextEncoder,
@@ -52,6 +55,7 @@ pub struct Metrics {
     logins: IntCounterVec,
     alerts: IntCounterVec,
     queries: QueryMetrics,
+    legs: LegMetrics,
     client_token_uses: IntCounterVec,
     client_token_last_used: IntGaugeVec,
     pub(crate) key_age_seconds: IntGaugeVec,
@@ -330,8 +334,10 @@ impl Metrics {
             "last_reload_successful",
             "1 if the last reload was taken over.",
         )?;
-        let (edge, queries) = (EdgeMetrics::new(&make)?, QueryMetrics::new(&make)?);
         Ok(Metrics {
+            edge: EdgeMetrics::new(&make)?,
+            queries: QueryMetrics::new(&make)?,
+            legs: LegMetrics::new(&make)?,
             not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
             cuts: CutMetrics::new(&make)?,
             registry: make.0,
@@ -340,7 +346,6 @@ impl Metrics {
             bytes,
             upstream,
             backends,
-            edge,
             reloads,
             keys,
             credentials,
@@ -350,7 +355,6 @@ impl Metrics {
             forged,
             logins,
             alerts,
-            queries,
             client_token_uses,
             client_token_last_used,
             key_age_seconds,
@@ -489,6 +493,16 @@ impl Metrics {
 
     pub fn credential_echoed(&self, project: &str) {
         self.queries.echoes.with_label_values(&[project]).inc();
+    }
+
+    /// Counts what became of one leg's items; each result is one of `sent`, `accepted`, `rejected`, `refused` and `dropped`.
+    pub(crate) fn leg(&self, leg: &LegLabels<'_>, results: &[(&'static str, u64)]) {
+        self.legs.count(leg, results);
+    }
+
+    /// What waits for each backend that is mirrored to.
+    pub(crate) fn mirrors<'a>(&self, queues: impl Iterator<Item = (&'a str, u64, Duration)>) {
+        self.legs.waits(queues);
     }
 
     /// Counts attributes of our own namespace that a caller sent.

@@ -14,7 +14,7 @@ mod certificates;
 mod commands;
 mod egress;
 mod init;
-mod program;
+pub mod program;
 mod shape;
 mod svids;
 mod trail;
@@ -100,6 +100,9 @@ fn the_demo_tells_the_main_job() {
         "the report's own `access_token`: checkout-prod's as well",
         "told      accepted; the backend's command to stop for good was dropped",
         "received 13 requests: the calls that passed, and nothing else",
+        "the line  `backend: next`, at the app shop in policy.yaml",
+        "lost      0",
+        "doubled   0",
         "Everything went as told.",
     ] {
         assert!(

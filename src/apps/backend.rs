@@ -104,6 +104,16 @@ pub enum AlsoMode {
     Require,
 }
 
+impl AlsoMode {
+    /// As it is written.
+    pub fn name(self) -> &'static str {
+        match self {
+            AlsoMode::Mirror => "mirror",
+            AlsoMode::Require => "require",
+        }
+    }
+}
+
 /// An app's backends: its own terms, then those above it, as far as they can count.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct BackendTerms(Vec<BackendTerm>);

@@ -125,6 +125,7 @@ fn part(out: &mut Vec<u8>, part: &PartRecord) {
         apps,
         project,
         backend,
+        leg,
         destination,
         items,
         reason,
@@ -135,6 +136,7 @@ fn part(out: &mut Vec<u8>, part: &PartRecord) {
     out.extend_from_slice(b"]");
     some_text(out, ",\"project\":", project.as_deref());
     some_text(out, ",\"backend\":", backend.as_deref());
+    some_text(out, ",\"leg\":", *leg);
     some_text(out, ",\"destination\":", destination.as_deref());
     out.extend_from_slice(b",\"items\":");
     counted(out, *items);
@@ -232,11 +234,13 @@ mod tests {
     fn parts() -> impl Strategy<Value = PartRecord> {
         let status = some(any::<u16>());
         let texts = [some(any_text()), some(any_text()), some(any_text())];
-        (names(), texts, items(), status).prop_map(
-            |(apps, [project, backend, destination], items, upstream_status)| PartRecord {
+        let leg = proptest::sample::select(vec![None, Some("mirror")]);
+        (names(), texts, items(), status, leg).prop_map(
+            |(apps, [project, backend, destination], items, upstream_status, leg)| PartRecord {
                 apps,
                 project: project.map(NameText::from),
                 backend: backend.map(NameText::from),
+                leg,
                 destination: destination.map(NameText::from),
                 items,
                 reason: Reason::NotSent,

@@ -227,6 +227,9 @@ pub struct PartRecord {
     /// Where it went, if there are several backends.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backend: Option<NameText>,
+    /// Of a copy for another backend than the app's: `require` or `mirror`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub leg: Option<&'static str>,
     /// Of an alert: the destination's name.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination: Option<NameText>,
@@ -244,6 +247,7 @@ impl PartRecord {
             apps,
             project: None,
             backend: None,
+            leg: None,
             destination: None,
             items: Items::default(),
             reason: Reason::NotSent,

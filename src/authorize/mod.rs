@@ -171,7 +171,15 @@ impl Policy {
 
     /// Which other backends get an app's data at this time; the app's own is none of them.
     pub fn also_of(&self, node: NodeId, now: UnixMillis) -> impl Iterator<Item = AlsoTerm> {
-        let own = self.backend_of(node, now);
+        self.also_beside(node, self.backend_of(node, now))
+    }
+
+    /// The same where the app's own backend is this one.
+    pub(crate) fn also_beside(
+        &self,
+        node: NodeId,
+        own: BackendId,
+    ) -> impl Iterator<Item = AlsoTerm> {
         let legs = self.tree.node(node).map(|node| node.also.as_slice());
         let legs = legs.unwrap_or_default().iter().copied();
         legs.filter(move |leg| leg.backend != own)
@@ -204,6 +212,18 @@ impl Policy {
             }
         }
         found
+    }
+
+    /// Where apps name other backends that get their data too, one place for each of those apps.
+    pub fn also_places(&self) -> Vec<Spanned<()>> {
+        let mut known = BTreeSet::new();
+        let is_also = |(node, place): &&(NodeId, Spanned<BackendId>)| {
+            let node = self.tree.node(*node);
+            node.is_some_and(|node| node.also.iter().any(|leg| leg.backend == place.value))
+        };
+        let places = self.backend_places.iter().filter(is_also);
+        let first = places.filter(|(node, _)| known.insert(*node));
+        first.map(|(_, place)| place.as_ref().map(drop)).collect()
     }
 
     /// Where the nearest app at or above a node names this backend.

@@ -9,9 +9,9 @@ use std::sync::{Arc, OnceLock};
 use super::Policy;
 use super::decide::{Fallback, Matched};
 use super::permit::{Denial, Permit};
-use super::verdict::Target;
+use super::verdict::{Target, Verdict};
 use crate::accept::{Call, RequestKind};
-use crate::apps::{AppPath, NodeId};
+use crate::apps::{AlsoMode, AppPath, NodeId};
 use crate::clock::UnixMillis;
 use crate::identify::{Facts, Identity};
 use crate::profiles::{OperationId, PermissionId, Scope};
@@ -124,6 +124,24 @@ impl Policy {
 
     /// The permit for the parts of an export that were assigned to this app.
     pub(crate) fn permit(&self, reach: &Reach, node: NodeId) -> Result<Permit, Denial> {
+        Permit::mint(reach.operation, self.verdict_at(reach, node)?)
+    }
+
+    /// The permits to send the same to each other backend that gets the app's data too, as the policy has them.
+    pub(crate) fn permits_also(
+        &self,
+        reach: &Reach,
+        node: NodeId,
+    ) -> Result<Vec<(AlsoMode, Permit)>, Denial> {
+        let also = self.also_of(node, reach.at);
+        also.map(|term| {
+            let verdict = self.verdict_at(reach, node)?.on(term.backend);
+            Ok((term.mode, Permit::mint(reach.operation, verdict)?))
+        })
+        .collect()
+    }
+
+    fn verdict_at(&self, reach: &Reach, node: NodeId) -> Result<Verdict, Denial> {
         if !self.made(reach) {
             return Err(Denial {
                 reason: Reason::EvaluationError,
@@ -133,7 +151,7 @@ impl Policy {
         let at = |places| self.covering(places, node);
         let matched = Matched::of(at(&reach.allows), at(&reach.denies));
         let verdict = self.settled_at(&matched, reach.permission);
-        Permit::mint(reach.operation, self.export_to(node, verdict, reach.at))
+        Ok(self.export_to(node, verdict, reach.at))
     }
 
     /// Whether this policy made it: another one numbers its apps and bindings differently.

@@ -17,7 +17,7 @@ use super::outcome::Outcome;
 use crate::accept::{
     Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest,
 };
-use crate::apps::{AppPath, BackendNames};
+use crate::apps::{AppPath, BackendId, BackendNames};
 use crate::audit::{Items, PartRecord, Slot, Who};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
@@ -324,23 +324,28 @@ impl RecordBuilder {
                 self.bindings.push(binding.clone());
             }
         }
-        if split.parts.len() > 1 {
-            self.parts = split
-                .parts
-                .iter()
-                .map(|part| {
-                    let apps = part.permits().map(|permit| permit.app().as_str().into());
-                    PartRecord {
-                        project: part.project().map(Into::into),
-                        backend: part
-                            .backend()
-                            .and_then(|backend| names.told(backend))
-                            .as_deref()
-                            .map(Into::into),
-                        ..PartRecord::unsent(apps.collect())
-                    }
-                })
-                .collect();
+        let told = |part: &Part, backend: Option<BackendId>, leg| {
+            let apps = part.permits().map(|permit| permit.app().as_str().into());
+            let backend = backend.and_then(|backend| names.told(backend));
+            PartRecord {
+                project: part.project().map(Into::into),
+                backend: backend.as_deref().map(Into::into),
+                leg,
+                ..PartRecord::unsent(apps.collect())
+            }
+        };
+        // Those for other backends after all that are not.
+        let others = split.parts.iter().flat_map(|part| {
+            let also = part.also().iter();
+            also.map(move |leg| told(part, Some(leg.permit.backend()), Some(leg.mode.name())))
+        });
+        let parts = split
+            .parts
+            .iter()
+            .map(|part| told(part, part.backend(), None));
+        let parts: Vec<PartRecord> = parts.chain(others).collect();
+        if parts.len() > 1 {
+            self.parts = parts;
         }
         self.items(0, split.rejected.items);
     }

@@ -18,7 +18,9 @@ const GROUPS: [(&str, &[&str]); 3] = [
     ),
     (
         "For operators",
-        &["init", "serve", "check", "explain", "schema", "certs"],
+        &[
+            "init", "serve", "check", "explain", "migrate", "schema", "certs",
+        ],
     ),
     ("To try it out", &["demo", "emulator", "issuer"]),
 ];

@@ -11,6 +11,7 @@ mod developer;
 mod explain;
 mod help;
 mod init;
+mod migrate;
 mod plan;
 mod serve;
 mod token;
@@ -31,6 +32,7 @@ use developer::{
     QueryArguments, ResourceArguments, WhoamiArguments,
 };
 use init::InitArguments;
+use migrate::MigrateCommand;
 
 /// What is typed. `More` are commands that a binary adds to those of the product.
 #[derive(Debug, Parser)]
@@ -107,6 +109,11 @@ pub enum Command {
     },
     /// Tell, stage by stage, what would become of a call. Exit status 0 for allow, 3 for deny.
     Explain(ExplainArguments),
+    /// Tell how far a move from one backend to another is.
+    Migrate {
+        #[command(subcommand)]
+        command: MigrateCommand,
+    },
     /// Log in at a gateway, in the browser or with a code.
     #[command(
         after_help = "Then `lightkeeper apps`, or `lightkeeper connect` for Terraform, Grafana and scripts."
@@ -215,6 +222,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
             output,
         } => check::check(&config.config, skip_files, output),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Migrate { command } => migrate::migrate(&command),
         Command::Token {
             command: Some(command),
             ..

@@ -150,6 +150,7 @@ fn join(
         let uses = policy.backend_uses();
         findings.extend(checked.check_projects(&checked.policy, &uses));
         checked.leave_credentials_out(&uses);
+        findings.extend(checked.check_also(&checked.policy, &policy.also_places()));
     }
     Loaded {
         checked,

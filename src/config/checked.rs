@@ -25,7 +25,7 @@ use crate::apps::{AppPath, BackendId, BackendNames};
 use crate::audit::{AuditSettings, OnFailure};
 use crate::authorize::{BackendUse, CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
-use crate::document::{Diagnostic, name};
+use crate::document::{Diagnostic, Spanned, name};
 use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
 use crate::limits::Limits;
 use crate::profiles::Profile;
@@ -213,6 +213,18 @@ impl Checked {
         }
         let there = self.backend_names.name(backend);
         format!("vault.projects.{project}.backends.{there}.access_token")
+    }
+
+    /// An error for each place in the policy that wants data in two backends, where exports pass unread.
+    pub(crate) fn check_also(&self, policy: &Path, places: &[Spanned<()>]) -> Vec<Diagnostic> {
+        let untouched = places.iter().filter(|_| !self.ingest.stamp);
+        let message = "`also` cannot be kept: with `ingest.stamp: off` exports pass unread";
+        untouched
+            .map(|place| {
+                Diagnostic::error(policy, place.line(), place.column(), message)
+                    .with_hint("leave `also` out, or have exports read (`stamp: on`)")
+            })
+            .collect()
     }
 
     /// Compares the vault with what the policy in this file uses: an error for each project and backend to which nothing could

@@ -5,10 +5,10 @@
 
 use std::time::Duration;
 
-use super::limits::{duration_between, hours};
-use super::raw::{RawCommands, RawCompression, RawIngest};
+use super::limits::{duration_between, hours, size_between};
+use super::raw::{RawCommands, RawCompression, RawIngest, RawMirror};
 use super::report::ConfigFindings;
-use crate::transform::{Compression, IngestSettings};
+use crate::transform::{Compression, IngestSettings, MirrorSettings};
 
 pub(crate) fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> IngestSettings {
     let default = IngestSettings::default();
@@ -31,6 +31,28 @@ pub(crate) fn ingest(report: &mut ConfigFindings<'_>, raw: &RawIngest) -> Ingest
             "ingest.remember",
             default.remember,
             Duration::ZERO..=hours(1),
+        ),
+        mirror: mirror(report, &raw.mirror),
+    }
+}
+
+fn mirror(report: &mut ConfigFindings<'_>, raw: &RawMirror) -> MirrorSettings {
+    let default = MirrorSettings::default();
+    MirrorSettings {
+        buffer_bytes: size_between(
+            report,
+            raw.buffer.as_ref(),
+            "ingest.mirror.buffer",
+            default.buffer_bytes,
+            1 << 20..=1 << 30,
+        ),
+        parallel: raw.parallel.map_or(default.parallel, usize::from),
+        patience: duration_between(
+            report,
+            raw.patience.as_ref(),
+            "ingest.mirror.patience",
+            default.patience,
+            Duration::from_secs(1)..=Duration::from_secs(600),
         ),
     }
 }

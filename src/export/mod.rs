@@ -7,6 +7,9 @@
 mod cut;
 mod dropped;
 mod format;
+mod joined;
+mod legs;
+mod mirror;
 mod outgoing;
 mod part;
 mod part_keys;
@@ -17,4 +20,5 @@ mod send;
 pub(crate) mod streamed;
 mod success;
 mod tally;
+mod target;
 mod translated;

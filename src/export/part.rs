@@ -181,7 +181,8 @@ fn remembered(shared: &Shared, parcel: &OutgoingPart) -> Option<Option<PartialSu
         .find(parcel.key.as_ref()?, shared.clock.now())
 }
 
-async fn send(
+/// Sends one part.
+pub(crate) async fn send(
     snapshot: &Snapshot,
     shared: &Shared,
     account: &Account,

@@ -11,17 +11,19 @@ use bytes::Bytes;
 use http::HeaderMap;
 use tokio::sync::watch;
 
-use super::cut::Cutting;
 use super::dropped;
-use super::format::{PartFormat, WireFormat};
+use super::format::WireFormat;
+use super::joined::weight;
+use super::legs::{LegEnds, Legs};
 use super::outgoing;
 use super::part::{OutgoingPart, PartOutcome, PartResult, send_all};
 use super::part_keys::PartKeys;
 use super::send::{Said, deadline};
 use super::success::add_words;
 use super::tally::Tally;
+use super::target::{Outset, PartTarget};
 use super::{reply, streamed};
-use crate::accept::{Call, Fault, IngestRequest, Protocol};
+use crate::accept::{Call, Fault, IngestRequest};
 use crate::audit::Items;
 use crate::authorize::{Denial, Reach};
 use crate::call::body::{coding, message};
@@ -30,14 +32,12 @@ use crate::call::exchange::Exchange;
 use crate::call::outcome::{Outcome, PartEnd};
 use crate::call::{body, throttle};
 use crate::clock::UnixMillis;
-use crate::forward;
+use crate::forward::{self, Backend};
 use crate::identify::Identity;
 use crate::limits::{Limits, Reservation};
 use crate::otlp::{self, Encoding, Export, PartialSuccess};
-use crate::profiles::Bounds;
-use crate::reason::{Class, Reason};
+use crate::reason::Reason;
 use crate::respond::Refusal;
-use crate::state::Snapshot;
 use crate::state::work::{SMALL_BYTES, SMALL_GROUPS, Work};
 use crate::transform::{self, Coding, Part, Split};
 
@@ -189,26 +189,38 @@ impl TakenApart {
             facts,
             self.format.signal,
             &self.export,
-            self.split.parts.len(),
+            Legs::count(&self.split),
             self.is_large,
         );
         let mut unknown = 0;
+        let mut legs = Legs::of(&self.split);
+        let outset = Outset {
+            snapshot,
+            manner: self.format,
+            came: self.coding,
+            headers: &self.headers,
+        };
         let wrap_all = || {
             let mut parcels = Vec::with_capacity(self.split.parts.len());
-            for (place, part) in self.split.parts.iter().enumerate() {
-                let part = (place, part);
-                parcels.push(wrap(
-                    snapshot,
+            for (place, part) in self.split.parts.iter_mut().enumerate() {
+                let also = part.take_also();
+                let place = (place, &*part);
+                let (export, held) = (&self.export, &mut self.held);
+                let wrapped = wrap(
+                    outset,
                     asked,
-                    (self.format, self.coding),
-                    &self.headers,
-                    &self.export,
-                    part,
+                    export,
+                    place,
+                    !also.is_empty(),
                     &mut keys,
                     &mut unknown,
-                    &mut self.held,
-                ));
+                    held,
+                );
+                let message = wrapped.as_ref().ok().map(|(_, message)| message.as_slice());
+                legs.add(outset, asked.call, place, also, message, &mut keys, held);
+                parcels.push(wrapped.map(|(parcel, _)| parcel));
             }
+            parcels.extend(legs.parcels());
             for (parcel, key) in parcels.iter_mut().zip(keys.known()) {
                 parcel.iter_mut().for_each(|parcel| parcel.key = *key);
             }
@@ -229,14 +241,15 @@ impl TakenApart {
             parallel,
             &gone,
         ));
-        let outcomes = body::telling(exchange, sending, &tell).await;
+        let mut outcomes = body::telling(exchange, sending, &tell).await;
         self.tally.settle(shared, &self.split, &outcomes, facts);
+        let legs = legs.settle(shared, outset, &mut outcomes);
         Ok(finish(
             exchange,
             context,
             self.format,
             (self.split, unknown),
-            outcomes,
+            (outcomes, legs),
             &keys,
         )
         .await)
@@ -271,39 +284,23 @@ pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Ou
         .settled(written.map_err(|_| body::client_closed()))
 }
 
-/// Makes a part ready to go.
-#[allow(
-    clippy::too_many_arguments,
-    reason = "everything that a part takes with it"
-)]
+/// Makes a part ready to go. With the message that it was made of, if that `is_copied`.
 fn wrap(
-    snapshot: &Snapshot,
+    outset: Outset<'_>,
     asked: &Asked<'_>,
-    (manner, coding): (WireFormat, Coding),
-    headers: &HeaderMap,
     export: &Export,
     (place, part): (usize, &Part),
+    is_copied: bool,
     keys: &mut PartKeys<'_>,
     unknown: &mut u64,
     held: &mut Reservation,
-) -> Result<OutgoingPart, Refusal> {
+) -> Result<(OutgoingPart, Vec<Bytes>), Refusal> {
+    let Outset {
+        snapshot, manner, ..
+    } = outset;
     let defect = || Refusal::new(Reason::InternalDefect);
     let permit = part.permits().next().ok_or_else(defect)?;
-    let route = snapshot.route(permit, asked.call)?;
-    let lease = snapshot.vault.lend(permit, &route)?;
-    let profile = snapshot.profile_of(route.backend());
-    let format = PartFormat::chosen(
-        manner,
-        coding,
-        profile,
-        snapshot.ingest_settings.compression,
-    );
-    let format = format.ok_or_else(|| Refusal::new(Reason::FormNotTaken))?;
-    let route = outgoing::way(route, manner, format, profile)?;
-    let backend = snapshot
-        .endpoint(&route)
-        .cloned()
-        .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
+    let target = PartTarget::of(outset, permit, asked.call)?;
     let stamps = part.stamps(&snapshot.policy, asked.identity.facts());
     let growth = part.growth_bytes(&stamps, manner.encoding);
     // Very many tiny resources: the stamps would be far larger than the export.
@@ -312,38 +309,18 @@ fn wrap(
     }
     held.grow(part.written_bytes_at_most(export, &stamps, manner.encoding))?;
     let pieces = part.write(export, &stamps);
-    let names = snapshot.policy.backends();
-    let told = names.told(route.backend());
-    let project = part.project().unwrap_or_default();
-    keys.keep(place, &backend, told.clone(), project, &pieces);
-    let limit_bytes = outgoing::limit_bytes(&snapshot.limits);
-    let bounds = profile
-        .exports(manner.signal)
-        .bounds(format.protocol == Protocol::Grpc);
-    let mut cutting = None;
-    let outgoing = if bounds == Bounds::NONE {
-        outgoing::make(manner, format, headers, pieces, limit_bytes, held)?
+    let (told, project) = (target.told(snapshot), part.project().unwrap_or_default());
+    keys.keep(place, &target.backend, told.clone(), project, &pieces);
+    let message = if is_copied {
+        pieces.clone()
     } else {
-        let called = told.as_deref().unwrap_or_default();
-        let names = keys.of_pieces(&backend, called, project);
-        let mut formed = outgoing::form(manner, format, headers, pieces, limit_bytes, held)?;
-        let message = std::mem::take(&mut formed.body);
-        let mut own = Cutting::new(message, part.items(), bounds, names, limit_bytes);
-        formed.body = own.pack(&mut formed.headers, format, held)?;
-        cutting = Some(Box::new(own));
-        formed
+        Vec::new()
     };
-    *unknown += outgoing.unknown;
-    Ok(OutgoingPart {
-        route,
-        lease,
-        backend,
-        format,
-        headers: outgoing.headers,
-        body: outgoing.body,
-        key: None,
-        cutting,
-    })
+    let called = told.as_deref().unwrap_or_default();
+    let names = |backend: &Backend| keys.of_pieces(backend, called, project);
+    let (parcel, lost) = target.part(outset, permit, (pieces, part.items()), names, held)?;
+    *unknown += lost;
+    Ok((parcel, message))
 }
 
 /// Merges what became of the parts into one answer.
@@ -352,7 +329,7 @@ async fn finish(
     context: &RequestContext,
     manner: WireFormat,
     (split, unknown): (Split, u64),
-    mut outcomes: Vec<PartOutcome>,
+    (mut outcomes, legs): (Vec<PartOutcome>, LegEnds),
     keys: &PartKeys<'_>,
 ) -> Outcome {
     let mut merged = PartialSuccess {
@@ -428,6 +405,8 @@ async fn finish(
             upstream_status: outcome.upstream_status,
         });
     }
+    ends.retain(|end| legs.ends.iter().all(|known| known.place != end.place));
+    ends.extend_from_slice(&legs.ends);
     let items = Some(Items {
         accepted,
         rejected: merged.rejected,
@@ -459,7 +438,7 @@ async fn finish(
         return exchange.state.settled(passed);
     }
     if let Some(refusal) = again {
-        remember(context, &outcomes, keys);
+        remember(context, &outcomes, &legs, keys);
         return exchange.state.settled(Err(refusal));
     }
     if !has_taken {
@@ -483,7 +462,7 @@ async fn finish(
         .is_err()
     {
         // The exporter has not heard of the success, and will come again.
-        remember(context, &outcomes, keys);
+        remember(context, &outcomes, &legs, keys);
         return exchange
             .state
             .settled(Err(Refusal::new(Reason::ClientClosed)));
@@ -506,16 +485,13 @@ fn detail(split: &Split, unknown: u64, outcomes: &[PartOutcome]) -> Option<Strin
     detail
 }
 
-/// Which of several reasons to try again is told: one that says when, before one that does not.
-fn weight(refusal: &Refusal) -> u64 {
-    match refusal.class {
-        Class::Throttled(seconds) => 1 + seconds,
-        _ => 0,
-    }
-}
-
 /// Keeps in mind what was taken, so that a retry sends only what is missing.
-fn remember(context: &RequestContext, outcomes: &[PartOutcome], keys: &PartKeys<'_>) {
+fn remember(
+    context: &RequestContext,
+    outcomes: &[PartOutcome],
+    legs: &LegEnds,
+    keys: &PartKeys<'_>,
+) {
     let now = context.shared().clock.now();
     let kept =
         i64::try_from(context.snapshot().ingest_settings.remember.as_millis()).unwrap_or(i64::MAX);
@@ -526,8 +502,11 @@ fn remember(context: &RequestContext, outcomes: &[PartOutcome], keys: &PartKeys<
             PartResult::Taken(said) | PartResult::Remembered(said) => Some((place, said)),
             PartResult::Refused(_) | PartResult::Again(_) => None,
         });
+    let joined = |place: &usize| legs.taken.iter().any(|(known, _)| known == place);
+    let taken = taken.filter(|(place, _)| !joined(place));
+    let apart = legs.taken.iter().map(|(place, said)| (*place, said));
     let until = UnixMillis(now.0.saturating_add(kept));
-    keys.remember(taken, until, now);
+    keys.remember(taken.chain(apart), until, now);
     for outcome in outcomes {
         keys.remember_pieces(outcome, until, now);
     }

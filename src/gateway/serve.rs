@@ -264,6 +264,7 @@ impl Gateway {
         tracing::info!("draining");
         tokio::time::sleep(limits.drain_delay).await;
         let _ = self.stage.send(Stage::Draining);
+        let until = tokio::time::Instant::now() + limits.drain_timeout;
         let edges = std::mem::take(&mut *self.edges.lock());
         let aborts: Vec<_> = edges.iter().map(JoinHandle::abort_handle).collect();
         let finish = async {
@@ -297,6 +298,8 @@ impl Gateway {
             looks += 1;
             tokio::time::sleep(CUT_PAUSE).await;
         }
+        // Calls were to be mirrored until their end.
+        self.shared.drain_mirrors(until).await;
         self.shared.event(EventName::Stop, Reason::Stopped, None);
         let shared = self.shared.clone();
         let _ =

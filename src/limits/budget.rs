@@ -99,6 +99,8 @@ struct AccountOwner {
 enum AccountKind {
     /// The gateway itself: bounded elsewhere, counted here.
     Gateway,
+    /// The gateway's own, as long as half of the total stays free for others.
+    Spare,
     Unproven {
         network: Arc<Holding>,
     },
@@ -143,6 +145,14 @@ impl Budget {
         }))
     }
 
+    /// The gateway's own for what can be done without: it finds room only while half of the total stays free after it.
+    pub(crate) fn spare(self: &Arc<Self>) -> Account {
+        Account(Arc::new(AccountOwner {
+            budget: self.clone(),
+            kind: AccountKind::Spare,
+        }))
+    }
+
     /// Of a caller whose identity is not known: its address stands for it. One short lock.
     pub(crate) fn unproven(self: &Arc<Self>, address: IpAddr) -> Account {
         let network = self.holding(("network", address_block(address)));
@@ -178,7 +188,7 @@ impl Account {
     pub(crate) fn proven(&self, identity: impl Hash) -> Account {
         let budget = &self.0.budget;
         let network = match &self.0.kind {
-            AccountKind::Gateway => Arc::default(),
+            AccountKind::Gateway | AccountKind::Spare => Arc::default(),
             AccountKind::Unproven { network } | AccountKind::Proven { network, .. } => {
                 network.clone()
             }
@@ -206,6 +216,10 @@ impl Account {
             .filter(|sum| *sum <= budget.limit_bytes);
         let (fits, fits_alone) = match &self.0.kind {
             AccountKind::Gateway => (true, true),
+            AccountKind::Spare => {
+                let half = budget.limit_bytes / 2;
+                (sum.is_some_and(|sum| sum <= half), more <= half)
+            }
             AccountKind::Unproven { network } => {
                 let limit = budget.limit_bytes / UNPROVEN_DIVISOR;
                 let unproven = budget.unproven_bytes.load(Relaxed).saturating_add(more);
@@ -239,7 +253,7 @@ impl Account {
     /// Counts for the owner what the total has been asked for.
     fn add(&self, bytes: u64) {
         match &self.0.kind {
-            AccountKind::Gateway => {}
+            AccountKind::Gateway | AccountKind::Spare => {}
             AccountKind::Unproven { network } => {
                 self.0.budget.unproven_bytes.fetch_add(bytes, Relaxed);
                 network.unproven_bytes.fetch_add(bytes, Relaxed);
@@ -253,7 +267,7 @@ impl Account {
 
     fn subtract(&self, bytes: u64) {
         match &self.0.kind {
-            AccountKind::Gateway => {}
+            AccountKind::Gateway | AccountKind::Spare => {}
             AccountKind::Unproven { network } => {
                 self.0.budget.unproven_bytes.fetch_sub(bytes, Relaxed);
                 network.unproven_bytes.fetch_sub(bytes, Relaxed);
@@ -315,6 +329,7 @@ impl Reservation {
     pub(crate) fn owner(&self) -> OwnerKey {
         match &self.account.0.kind {
             AccountKind::Gateway => OwnerKey(0),
+            AccountKind::Spare => OwnerKey(1),
             AccountKind::Unproven { network } => OwnerKey(Arc::as_ptr(network).addr()),
             AccountKind::Proven { identity, .. } => OwnerKey(Arc::as_ptr(identity).addr()),
         }

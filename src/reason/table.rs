@@ -376,6 +376,14 @@ reasons! {
         "The backend had taken this part when the export came before; it was not sent again." "";
     NotSent "not_sent" [-] Nothing
         "The export ended before this part was sent." "";
+    Mirrored "mirrored" [-] Nothing
+        "A copy waits for another backend; what becomes of it changes no answer." "";
+    MirrorFull "mirror_full" [-] Operator
+        "There is no room for a copy for another backend; it was dropped." "";
+    MirrorLate "mirror_late" [-] Backend
+        "The other backend did not take a copy in time; it was dropped." "";
+    MirrorWithdrawn "mirror_withdrawn" [-] Nothing
+        "The policy no longer wants a copy that waited; it was dropped." "";
     DestinationRefused "destination_refused" [-] Backend
         "The destination did not take the alert." "Tell the app's owners.";
     // Before there is a request.

@@ -7,6 +7,7 @@
 mod backends;
 pub(crate) mod changes;
 mod examine;
+pub(crate) mod mirrors;
 mod settings;
 mod shared;
 mod snapshot;

@@ -11,6 +11,7 @@ use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
 use super::Snapshot;
+use super::mirrors::{Dropped, Leg, MirrorEnd, MirrorWitness, Mirrors};
 use super::work::LargeBodies;
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
@@ -28,7 +29,7 @@ use crate::memory::passing::Passing;
 use crate::memory::recent::Recent;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
-use crate::telemetry::{EventName, Metrics};
+use crate::telemetry::{EventName, LegLabels, Metrics};
 
 /// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
 /// for each other's failures.
@@ -52,6 +53,8 @@ pub struct Shared {
     pub budget: Arc<Budget>,
     /// Places for work on large bodies.
     pub large: LargeBodies,
+    /// What waits for backends that apps are mirrored to.
+    pub(crate) mirrors: Arc<Mirrors>,
     /// Parts of exports that are to come again.
     pub remembered: Remembered,
     /// Backends that take less at once than their profiles promise.
@@ -180,6 +183,7 @@ impl Shared {
             calls,
             budget,
             large: LargeBodies::default(),
+            mirrors: Arc::default(),
             remembered: Remembered::default(),
             learned_bounds: LearnedBounds::default(),
             alert_states: AlertStates::default(),
@@ -302,6 +306,39 @@ impl Shared {
         }
     }
 
+    /// Counts a copy that was dropped, and tells of it once a minute for each backend and reason. `last`: what its last try came
+    /// to.
+    pub(crate) fn mirror_dropped(&self, leg: &Leg, why: Reason, last: Option<Reason>) {
+        let words = "copies for another backend are dropped";
+        let cause = format!("{words}: {}: {}", leg.backend, why.code());
+        self.mirrors.dropped(&leg.backend, why, leg.items);
+        if self.event_rate.admit(&cause, self.clock.now()).is_none() {
+            return;
+        }
+        let dropped = self.mirrors.untold(&leg.backend, why);
+        let last = last.map(|last| format!("; the last try: {}", last.code()));
+        self.mirrors_told(&leg.backend, why, dropped, &last.unwrap_or_default());
+    }
+
+    fn mirrors_told(&self, backend: &str, why: Reason, dropped: Dropped, last: &str) {
+        let Dropped { copies, items } = dropped;
+        let detail = format!("backend {backend}: {items} items in {copies} copies{last}");
+        tracing::error!(
+            detail,
+            reason = why.code(),
+            "copies for another backend are dropped"
+        );
+        self.event(EventName::MirrorDropped, why, Some(detail));
+    }
+
+    /// Sends what waits for other backends until then, and tells what was dropped and not told yet.
+    pub(crate) async fn drain_mirrors(&self, until: tokio::time::Instant) {
+        self.mirrors.drain(until).await;
+        for (backend, why, dropped) in self.mirrors.all_untold() {
+            self.mirrors_told(&backend, why, dropped, "");
+        }
+    }
+
     /// The truth about readiness: a gateway that cannot identify anybody, cannot record or is about to
     /// stop is not ready; nor is one that has just started and still waits for the first answer of an issuer, which takes some
     /// seconds at most. One that kept its last good configuration is; one that has been ready does not cease to be for an
@@ -373,6 +410,9 @@ impl Shared {
                 .with_label_values(&[&*issuer.issuer])
                 .set(age);
         }
+        let queues = self.mirrors.states();
+        let told = queues.iter();
+        metrics.mirrors(told.map(|queue| (&*queue.backend, queue.bytes, queue.oldest)));
         metrics.render()
     }
 
@@ -408,6 +448,40 @@ impl Shared {
             Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
             // The accept loop tells of the same handshake, with the address, and counts it.
             Event::ClientCertificateRefused { .. } => {}
+        }
+    }
+}
+
+impl MirrorWitness for Shared {
+    fn ended(&self, leg: &Leg, end: MirrorEnd) {
+        let Leg {
+            backend,
+            against,
+            project,
+            signal,
+            items,
+        } = leg;
+        let labels = LegLabels {
+            backend,
+            against,
+            leg: "mirror",
+            project,
+            signal: signal.name(),
+        };
+        match end {
+            MirrorEnd::Taken { rejected } => {
+                let rejected = rejected.min(*items);
+                let results = [("accepted", items - rejected), ("rejected", rejected)];
+                self.metrics.leg(&labels, &results);
+            }
+            MirrorEnd::Refused(why) => {
+                self.metrics.leg(&labels, &[("refused", *items)]);
+                self.mirror_dropped(leg, why, None);
+            }
+            MirrorEnd::Dropped(why, last) => {
+                self.metrics.leg(&labels, &[("dropped", *items)]);
+                self.mirror_dropped(leg, why, last);
+            }
         }
     }
 }

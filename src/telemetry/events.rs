@@ -41,6 +41,7 @@ events! {
     CredentialRefused "credential_refused";
     CredentialEchoed "credential_echoed";
     UpstreamPage "upstream_page";
+    MirrorDropped "mirror_dropped";
     // Of listeners, before there is a call.
     AcceptFailed "accept_failed";
     ConnectionRefused "connection_refused";

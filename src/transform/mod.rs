@@ -25,8 +25,8 @@ pub use coding::{Coding, compress, decompress};
 pub(crate) use links::Links;
 pub(crate) use named::{NamedFault, Naming, Reference, named};
 pub(crate) use references::{link, location};
-pub use settings::{Compression, IngestSettings};
-pub(crate) use split::{Part, Split, sender_attributes, split};
+pub use settings::{Compression, IngestSettings, MirrorSettings};
+pub(crate) use split::{Part, PartLeg, Split, sender_attributes, split};
 
 /// What stands in the place of what the caller may not see.
 const REDACTED: &str = "[redacted]";

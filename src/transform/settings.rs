@@ -22,6 +22,29 @@ pub struct IngestSettings {
     /// `remember`: how long the accepted parts of a partly failed export are remembered, so that a retry sends
     /// only what is missing. 5 min, as long as exporters retry; zero remembers nothing.
     pub remember: Duration,
+    /// `mirror`: bounds of what goes to other backends beside calls.
+    pub mirror: MirrorSettings,
+}
+
+/// `ingest.mirror` of the configuration: of each backend to which apps are mirrored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MirrorSettings {
+    /// `buffer`: what may wait, from 1 MiB to 1 GiB. 64 MiB: seconds of a busy gateway's telemetry.
+    pub buffer_bytes: u64,
+    /// `parallel`: copies that are sent at once, from 1 to 64. 4: half as many as an export's parts.
+    pub parallel: usize,
+    /// `patience`: how long a copy may wait and be tried, from 1 s to 10 min. 1 min: what is older makes room.
+    pub patience: Duration,
+}
+
+impl Default for MirrorSettings {
+    fn default() -> Self {
+        MirrorSettings {
+            buffer_bytes: 64 << 20,
+            parallel: 4,
+            patience: Duration::from_secs(60),
+        }
+    }
 }
 
 /// How a rewritten export is compressed on its way to the backend.
@@ -70,6 +93,7 @@ impl Default for IngestSettings {
             pass_commands: false,
             parallel_parts: 8,
             remember: Duration::from_secs(300),
+            mirror: MirrorSettings::default(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One export becomes one part for each project and backend that it belongs to.
+//! One export becomes one part for each project and backend that it belongs to, and each set of other backends that get the same.
 //!
 //! What it does: asks policy for the app of every resource, gathers those of one project, and stamps them with who
 //! sent them. What it refuses to know: how apps are found, how parts are sent. Invariants: a resource is in exactly
@@ -8,7 +8,7 @@ use std::borrow::Cow;
 
 use bytes::Bytes;
 
-use crate::apps::{AppPath, BackendId, Mark, NodeId};
+use crate::apps::{AlsoMode, AppPath, BackendId, Mark, NodeId};
 use crate::authorize::{Denial, Permit, Policy, Reach};
 use crate::identify::Facts;
 use crate::otlp::{Encoding, Export, Found, Stamp};
@@ -26,6 +26,28 @@ pub(crate) struct Part {
     permits: Vec<(NodeId, Permit)>,
     groups: Vec<(usize, NodeId)>,
     items: u64,
+    /// The other backends that get the same; those of all its apps.
+    also: Vec<PartLeg>,
+}
+
+/// Another backend that gets a part too.
+#[derive(Debug)]
+pub(crate) struct PartLeg {
+    pub mode: AlsoMode,
+    /// For that backend, and one of the part's apps.
+    pub permit: Permit,
+}
+
+impl PartLeg {
+    fn all(policy: &Policy, reach: &Reach, node: NodeId) -> Result<Vec<PartLeg>, Denial> {
+        let permits = policy.permits_also(reach, node)?.into_iter();
+        let legs = permits.map(|(mode, permit)| PartLeg { mode, permit });
+        Ok(legs.collect())
+    }
+
+    fn is_like(&self, other: &PartLeg) -> bool {
+        (self.mode, self.permit.backend()) == (other.mode, other.permit.backend())
+    }
 }
 
 /// What goes nowhere.
@@ -57,16 +79,12 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
     let mut places: ahash::HashMap<NodeId, usize> = ahash::HashMap::default();
     if export.groups().is_empty() {
         // Nothing to tell its app by: the app that is named, or the only one.
-        match policy
-            .assign(reach, &|_| Mark::Absent)
-            .and_then(|node| Ok((node, policy.permit(reach, node)?)))
-        {
-            Ok((node, permit)) => {
-                split.parts.push(Part {
-                    permits: vec![(node, permit)],
-                    groups: Vec::new(),
-                    items: 0,
-                });
+        match policy.assign(reach, &|_| Mark::Absent).and_then(|node| {
+            let permit = policy.permit(reach, node)?;
+            Ok((node, permit, PartLeg::all(policy, reach, node)?))
+        }) {
+            Ok((node, permit, also)) => {
+                split.place(permit, also, node);
             }
             Err(denial) => split.rejected.denial = Some(denial),
         }
@@ -84,7 +102,8 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
             .and_then(|node| match places.get(&node) {
                 Some(place) => Ok((node, *place)),
                 None => {
-                    let place = split.place(policy.permit(reach, node)?, node);
+                    let permit = policy.permit(reach, node)?;
+                    let place = split.place(permit, PartLeg::all(policy, reach, node)?, node);
                     places.insert(node, place);
                     Ok((node, place))
                 }
@@ -107,10 +126,19 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
 }
 
 impl Split {
-    /// The part of the permit's project and backend, begun if it is the first of it.
-    fn place(&mut self, permit: Permit, node: NodeId) -> usize {
+    /// The part of the permit's project and backends, begun if it is the first of it.
+    fn place(&mut self, permit: Permit, also: Vec<PartLeg>, node: NodeId) -> usize {
         let (project, backend) = (permit.project(), Some(permit.backend()));
-        let same = |part: &Part| part.project() == project && part.backend() == backend;
+        let same = |part: &Part| {
+            part.project() == project
+                && part.backend() == backend
+                && part.also.len() == also.len()
+                && part
+                    .also
+                    .iter()
+                    .zip(&also)
+                    .all(|(one, two)| one.is_like(two))
+        };
         let known = self.parts.iter().position(same);
         match known.and_then(|place| Some((place, self.parts.get_mut(place)?))) {
             Some((place, part)) => {
@@ -122,6 +150,7 @@ impl Split {
                     permits: vec![(node, permit)],
                     groups: Vec::new(),
                     items: 0,
+                    also,
                 });
                 self.parts.len() - 1
             }
@@ -147,6 +176,16 @@ impl Part {
     /// Where it goes.
     pub(crate) fn backend(&self) -> Option<BackendId> {
         self.permits().next().map(Permit::backend)
+    }
+
+    /// Where else it goes.
+    pub(crate) fn also(&self) -> &[PartLeg] {
+        &self.also
+    }
+
+    /// The same, for who sends it there.
+    pub(crate) fn take_also(&mut self) -> Vec<PartLeg> {
+        std::mem::take(&mut self.also)
     }
 
     /// Spans, data points or log records.

@@ -24,7 +24,7 @@ use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::state::{AlertFieldSettings, AlertSettings, QuerySettings, Upstreams};
-use lightkeeper::transform::{Compression, IngestSettings};
+use lightkeeper::transform::{Compression, IngestSettings, MirrorSettings};
 use lightkeeper::vault::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 fn claim(text: &str) -> ClaimPath {
@@ -227,6 +227,11 @@ fn every_key_arrives_in_the_checked_settings() {
             pass_commands: true,
             parallel_parts: 3,
             remember: Duration::ZERO,
+            mirror: MirrorSettings {
+                buffer_bytes: 1 << 20,
+                parallel: 2,
+                patience: seconds(2),
+            },
         }
     );
     assert_eq!(

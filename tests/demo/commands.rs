@@ -33,6 +33,8 @@ const LOGIN: &str = "it asks a gateway, with a login: tests/developer runs it";
 const STAYS: &str =
     "it stays, on a port of its own choice: serve_reloads_and_ends_on_signals runs it";
 
+const REPORTS: &str = "it asks a gateway on a fixed port: gateway::dual asks one";
+
 const COMMANDS: &[(&str, How)] = &[
     (
         "lightkeeper demo",
@@ -78,6 +80,14 @@ const COMMANDS: &[(&str, How)] = &[
         Not(
             "it wants the token and the line of the steps before: a_client_token_is_issued_once goes them",
         ),
+    ),
+    (
+        "lightkeeper migrate report --config lightkeeper.yaml",
+        Not(REPORTS),
+    ),
+    (
+        "lightkeeper migrate report --metrics http://127.0.0.1:9464/metrics",
+        Not(REPORTS),
     ),
     ("lightkeeper schema config", Checkout(0)),
     ("lightkeeper schema policy", Checkout(0)),

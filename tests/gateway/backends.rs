@@ -16,13 +16,13 @@ use super::exports::{by_project, frontend, record_of};
 use super::stage::{self, WorldPlan};
 
 /// Projects whose tokens are those of ours at the second backend.
-const THERE: [&str; 2] = ["there-checkout", "there-shop"];
+pub(super) const THERE: [&str; 2] = ["there-checkout", "there-shop"];
 
-const MOVED: &str = "checkout: { project: checkout-prod, backend: honey, services";
-const AS_IT_WAS: &str = "checkout: { project: checkout-prod, services";
+pub(super) const MOVED: &str = "checkout: { project: checkout-prod, backend: honey, services";
+pub(super) const AS_IT_WAS: &str = "checkout: { project: checkout-prod, services";
 
 /// A plain OTLP backend, which knows our tokens of its own.
-async fn honey() -> Emulator {
+pub(super) async fn honey() -> Emulator {
     Emulator::start_with(EmulatorOptions {
         plain_otlp: true,
         projects: THERE.map(str::to_owned).to_vec(),
@@ -33,7 +33,7 @@ async fn honey() -> Emulator {
 }
 
 /// The demonstration's world before two backends, of which `honey` is used as the policy's edits say.
-fn plan(honey: &Emulator, edits: &[(&str, &str)]) -> WorldPlan {
+pub(super) fn plan(honey: &Emulator, edits: &[(&str, &str)]) -> WorldPlan {
     let token = "{ access_token: [{ file: secrets/checkout-prod }] }";
     let both = "{ access_token: [{ file: secrets/checkout-prod }], backends: { honey: { access_token: [{ file: \
                 secrets/there-checkout }] } } }";
@@ -65,7 +65,7 @@ fn plan(honey: &Emulator, edits: &[(&str, &str)]) -> WorldPlan {
 }
 
 /// Replaces a line of the policy and has it read.
-async fn rewrite(world: &World, old: &str, new: &str) {
+pub(super) async fn rewrite(world: &World, old: &str, new: &str) {
     let path = world.folder().join("policy.yaml");
     let text = std::fs::read_to_string(&path).unwrap();
     assert!(text.contains(old), "the policy has no `{old}`");
@@ -74,14 +74,14 @@ async fn rewrite(world: &World, old: &str, new: &str) {
 }
 
 /// How many items of which project have arrived.
-fn arrived(emulator: &Emulator) -> Vec<(String, u64)> {
+pub(super) fn arrived(emulator: &Emulator) -> Vec<(String, u64)> {
     let projects = by_project(&emulator.exports()).into_iter();
     projects
         .map(|(project, services)| (project, services.iter().map(|(_, items)| items).sum()))
         .collect()
 }
 
-fn of(project: &str, items: u64) -> (String, u64) {
+pub(super) fn of(project: &str, items: u64) -> (String, u64) {
     (project.to_owned(), items)
 }
 
@@ -117,11 +117,11 @@ fn no_credential_strayed(world: &World, honey: &Emulator, caller: &str) {
     }
 }
 
-fn both() -> Sample {
+pub(super) fn both() -> Sample {
     Sample::traces("checkout", 3).and("payments", 2)
 }
 
-async fn each_way(caller: &SampleCaller, sample: &Sample) -> Vec<Answer> {
+pub(super) async fn each_way(caller: &SampleCaller, sample: &Sample) -> Vec<Answer> {
     vec![
         caller.export(sample, Encoding::Protobuf).await.unwrap(),
         caller.export(sample, Encoding::Json).await.unwrap(),
@@ -129,7 +129,7 @@ async fn each_way(caller: &SampleCaller, sample: &Sample) -> Vec<Answer> {
     ]
 }
 
-fn is_success(answer: &Answer) -> bool {
+pub(super) fn is_success(answer: &Answer) -> bool {
     answer.status == 200 && answer.grpc_status().is_none_or(|code| code == 0)
 }
 

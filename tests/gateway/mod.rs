@@ -15,6 +15,7 @@ mod console;
 mod console_use;
 mod cors;
 mod cuts;
+mod dual;
 mod echoes;
 mod egress;
 mod endpoints;

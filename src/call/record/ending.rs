@@ -37,7 +37,8 @@ impl RecordBuilder {
             let items = (part.items.accepted, part.items.rejected);
             Some((part.backend.as_deref()?, part.upstream_status, items))
         });
-        let of_all = self.backend.as_deref().map(|backend| {
+        let of_all = self.backend.as_deref().filter(|_| self.parts.is_empty());
+        let of_all = of_all.map(|backend| {
             let items = self.items.unwrap_or_default();
             let items = (items.accepted, items.rejected);
             (backend, self.upstream_status, items)

@@ -7,7 +7,7 @@
 mod ask;
 mod audience;
 mod connect;
-mod failure;
+pub(super) mod failure;
 mod key;
 mod loopback;
 mod login;
@@ -15,9 +15,9 @@ mod provider;
 mod query;
 mod session;
 mod store;
-mod text;
+pub(super) mod text;
 mod tree;
-mod web;
+pub(super) mod web;
 
 use std::future::Future;
 use std::net::SocketAddr;
@@ -193,7 +193,7 @@ pub(crate) fn query(arguments: &QueryArguments) -> ExitCode {
 }
 
 /// Runs a command to its exit status.
-fn run(command: impl Future<Output = Result<u8, Failure>>) -> ExitCode {
+pub(super) fn run(command: impl Future<Output = Result<u8, Failure>>) -> ExitCode {
     // Another provider of cryptography cannot have been installed before.
     if let Err(error) = super::prepare_cryptography() {
         return Failure::new(error.to_string()).report();

@@ -8,7 +8,7 @@ use serde::Deserialize;
 
 use super::forms::RawSwitch;
 use crate::document::Spanned;
-use crate::document::quantity::RawDuration;
+use crate::document::quantity::{RawDuration, RawSize};
 
 /// What is done to exports on their way.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -28,6 +28,23 @@ pub(crate) struct RawIngest {
     /// How long the accepted parts of a partly failed export are remembered, so that a retry sends only what
     /// is missing; at most `1h`, default `5m`.
     pub remember: Option<Spanned<RawDuration>>,
+    /// Bounds of what is mirrored to other backends.
+    #[serde(default)]
+    pub mirror: RawMirror,
+}
+
+/// Bounds of what waits for another backend to which apps are mirrored; of each such backend.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Mirror")]
+pub(crate) struct RawMirror {
+    /// How much may wait; what does not fit is dropped, and told; `1MiB` to `1GiB`, default `64MiB`.
+    pub buffer: Option<Spanned<RawSize>>,
+    /// Copies that are sent at once; default 4.
+    #[schemars(range(min = 1, max = 64))]
+    pub parallel: Option<u8>,
+    /// How long a copy may wait and be tried before it is dropped; `1s` to `10m`, default `1m`.
+    pub patience: Option<Spanned<RawDuration>>,
 }
 
 /// How a rewritten export is compressed.

@@ -31,7 +31,7 @@ pub(crate) use client_tokens::RawClientToken;
 pub(crate) use egress::{PROXY_HINT, RawEgress, RawProxy};
 pub(crate) use forms::RawSecret;
 pub(crate) use front::{RawCors, RawForwardedHeader, RawHealth};
-pub(crate) use ingest::{RawCommands, RawCompression, RawIngest};
+pub(crate) use ingest::{RawCommands, RawCompression, RawIngest, RawMirror};
 pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawSpiffe, RawTokens};
 pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};

@@ -42,6 +42,24 @@ fn the_total_is_never_exceeded_and_always_given_back() {
     assert_eq!(budget.used_bytes(), 0);
 }
 
+/// Scenario: what can be done without beside callers. Guarantees: it finds room only while half of the total is free after it.
+#[test]
+fn what_can_be_done_without_leaves_half_to_others() {
+    let budget = Budget::new(10);
+    let mut spare = budget.spare().open();
+    assert_eq!(spare.grow(6), Err(Spent::Share));
+    assert_eq!(spare.grow(3), Ok(()));
+    let mut callers = budget.gateway().open();
+    assert_eq!(callers.grow(2), Ok(()));
+    assert_eq!(
+        (spare.grow(1), callers.grow(5)),
+        (Err(Spent::Share), Ok(()))
+    );
+    assert_eq!(spare.grow(1), Err(Spent::Total));
+    drop((spare, callers));
+    assert_eq!(budget.used_bytes(), 0);
+}
+
 /// Scenario: callers take all that they are given, one after the other. Guarantees: the shares of the invariants;
 /// and a caller who comes after them finds room, whatever they hold.
 #[test]

@@ -11,6 +11,7 @@ mod developer;
 mod exports;
 mod ink;
 mod login;
+mod moves;
 mod narrator;
 mod queries;
 mod refusals;
@@ -63,7 +64,8 @@ async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
     batches::tell(narrator, &token).await?;
     let ann = queries::tell(narrator).await?;
     developer::tell(narrator, &ann).await?;
-    refusals::tell(narrator, &token, &ann).await
+    refusals::tell(narrator, &token, &ann).await?;
+    moves::tell(narrator).await
 }
 
 fn introduce(narrator: &Narrator<'_>) {
