@@ -285,6 +285,10 @@ pub(crate) async fn empty(exchange: &mut Exchange<'_>, format: WireFormat) -> Ou
 }
 
 /// Makes a part ready to go. With the message that it was made of, if that `is_copied`.
+#[allow(
+    clippy::too_many_arguments,
+    reason = "everything that a part takes with it"
+)]
 fn wrap(
     outset: Outset<'_>,
     asked: &Asked<'_>,
