@@ -30,6 +30,9 @@ use crate::vault::Lease;
 
 /// How often a piece is halved because it is too large packed, or because the backend takes less than it promises.
 const HALVINGS: u8 = 8;
+/// How many of the smallest pieces may be refused as too large before any is taken: a backend that throttles, or a proxy that
+/// refuses all, says the same, and is not asked for each item.
+const REFUSED_AT_FIRST: u8 = 3;
 /// Before the bytes of a piece that was halved: no message begins so.
 const HALVED: &[u8] = b"\0halved";
 /// A gRPC message's prefix, which bounds do not count.
@@ -160,6 +163,10 @@ struct PieceResults {
     keys: Vec<(PartKey, Option<PartialSuccess>)>,
     sent: u64,
     too_large: u64,
+    /// The least size of several items that the backend refused as too large.
+    refused_bytes: Option<usize>,
+    /// Smallest pieces that it refused so.
+    refused_smallest: u8,
 }
 
 impl PieceResults {
@@ -178,10 +185,20 @@ impl PieceResults {
         add_words(&mut self.said.message, first.unwrap_or_default());
     }
 
+    /// Nothing of it is small enough, or none of it is too large.
+    fn is_refused_whole(&self) -> bool {
+        self.too_large == 0 || self.is_hopeless()
+    }
+
+    /// Smaller pieces are no better.
+    fn is_hopeless(&self) -> bool {
+        !self.has_taken && self.refused_smallest >= REFUSED_AT_FIRST
+    }
+
     fn outcome(mut self) -> PartOutcome {
         let fate = match self.again {
             Some(again) => PartResult::Again(again),
-            None if !self.has_taken && self.too_large == 0 && self.refused.is_some() => {
+            None if !self.has_taken && self.refused.is_some() && self.is_refused_whole() => {
                 PartResult::Refused(None)
             }
             None => {
@@ -243,7 +260,7 @@ pub(crate) async fn send(
             }
             cutter.merged.upstream_status = whole.upstream_status;
         }
-        cutter.learn(bytes);
+        cutter.refused(bytes, cutter.cutting.items);
         (lease, is_refused) = (next, true);
     }
     let refused = cutter.all(lease, is_refused).await.err();
@@ -314,7 +331,7 @@ impl Cutter<'_> {
                     open.extend(halves.into_iter().rev());
                 }
                 is_refused = false;
-                if self.merged.again.is_some() {
+                if self.merged.again.is_some() || self.merged.is_hopeless() {
                     return Ok(());
                 }
             }
@@ -394,9 +411,11 @@ impl Cutter<'_> {
         self.merged.sent += 1;
         self.merged.upstream_status = outcome.upstream_status.or(self.merged.upstream_status);
         if outcome.is_too_large {
-            self.learn(bytes);
+            self.refused(bytes, piece.items);
             let halves = self.halves(&piece)?;
             if halves.is_none() {
+                self.merged.refused_smallest = self.merged.refused_smallest.saturating_add(1);
+                self.merged.refused = self.merged.refused.take().or(outcome.delivered);
                 self.give_up(&piece);
             }
             return Ok(halves);
@@ -409,6 +428,7 @@ impl Cutter<'_> {
                 });
                 self.merged.taken(said.clone());
                 self.merged.keys.push((key, said));
+                self.learn(bytes);
             }
             PartResult::Refused(_) => {
                 self.merged.refused_items += piece.items;
@@ -518,8 +538,23 @@ impl Cutter<'_> {
             .is_too_large(&self.to, bytes, shared.clock.now())
     }
 
-    /// Keeps in mind that the backend takes less than it promises.
-    fn learn(&self, bytes: usize) {
+    /// The backend says that a message is too large. Of one item that says nothing about others.
+    fn refused(&mut self, bytes: usize, items: u64) {
+        if items > 1 {
+            let least = self.merged.refused_bytes.unwrap_or(usize::MAX);
+            self.merged.refused_bytes = Some(least.min(bytes));
+        }
+    }
+
+    /// Keeps in mind that the backend takes less than it promises, once it has taken what is smaller than what it refused.
+    fn learn(&mut self, taken_bytes: usize) {
+        let Some(bytes) = self
+            .merged
+            .refused_bytes
+            .filter(|least| *least > taken_bytes)
+        else {
+            return;
+        };
         let shared = self.sending.shared;
         if shared
             .learned_bounds

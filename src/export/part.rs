@@ -13,7 +13,9 @@ use tokio::task::JoinSet;
 
 use super::cut::{self, Cutting};
 use super::format::{PartFormat, WireFormat};
-use super::send::{Delivered, Said, UpstreamRequest, deliver, is_of_the_way};
+use super::send::{
+    Delivered, Said, UpstreamRequest, deliver, is_code_of_the_way, is_of_the_form, is_of_the_way,
+};
 use super::{success, translated};
 use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
 use crate::limits::Account;
@@ -260,6 +262,9 @@ impl Sending<'_> {
         let leaving = manner.leaving(format);
         let fate = match success::settle(leaving, &mut delivered.said, answers) {
             Some(said) => PartResult::Taken(said),
+            None if !format.is_of(manner) && is_of_the_form(delivered.said.status().as_u16()) => {
+                unusable()
+            }
             None => judge(&delivered.said, answers),
         };
         let is_too_large = matches!(fate, PartResult::Refused(_))
@@ -308,39 +313,35 @@ fn judge(said: &Said, answers: &Answers) -> PartResult {
                 _ => unusable(),
             }
         }
-        Said::Grpc(answer) => match (answer.status.as_u16(), grpc_code(answer)) {
-            // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
-            (200, Some(8)) if has_details(answer) => throttled(),
-            (429, _) => throttled(),
-            (200, Some(8)) if meaning == AnswerMeaning::Again => throttled(),
-            (200, Some(_)) if meaning == AnswerMeaning::Again => {
-                PartResult::Again(Refusal::new(Reason::UpstreamUnavailable))
+        Said::Grpc(answer) => {
+            let told = translated::wait_of(answer.trailers.as_ref().unwrap_or(&answer.headers));
+            match (answer.status.as_u16(), grpc_code(answer)) {
+                // RESOURCE_EXHAUSTED is worth another try only if the backend says so.
+                (200, Some(8)) if told.is_some() => throttled(told),
+                (429, _) => throttled(told),
+                (200, Some(8)) if meaning == AnswerMeaning::Again => throttled(told),
+                (200, Some(_)) if meaning == AnswerMeaning::Again => {
+                    PartResult::Again(Refusal::new(Reason::UpstreamUnavailable))
+                }
+                (200, Some(code)) if is_code_of_the_way(code) => unusable(),
+                // There are no more (gRPC, "Status codes and their use").
+                (200, Some(0..=16)) => PartResult::Refused(None),
+                // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
+                (502 | 503, _) => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
+                (504, _) => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
+                _ => unusable(),
             }
-            // There are no more (gRPC, "Status codes and their use").
-            (200, Some(0..=16)) => PartResult::Refused(None),
-            // A proxy before the backend (gRPC over HTTP/2, "HTTP to gRPC status code mapping").
-            (502 | 503, _) => PartResult::Again(Refusal::new(Reason::UpstreamUnavailable)),
-            (504, _) => PartResult::Again(Refusal::new(Reason::UpstreamTimeout)),
-            _ => unusable(),
-        },
+        }
     }
 }
 
-fn throttled() -> PartResult {
-    PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, 5))
+/// `told`: when it wants to be asked again, if it says so.
+fn throttled(told: Option<u64>) -> PartResult {
+    PartResult::Again(Refusal::wait(Reason::UpstreamThrottled, told.unwrap_or(5)))
 }
 
 fn unusable() -> PartResult {
     PartResult::Again(Refusal::new(Reason::UpstreamAnswerUnusable))
-}
-
-/// `google.rpc.RetryInfo` travels in here.
-fn has_details(answer: &crate::forward::GrpcAnswer) -> bool {
-    answer
-        .trailers
-        .as_ref()
-        .unwrap_or(&answer.headers)
-        .contains_key("grpc-status-details-bin")
 }
 
 #[cfg(test)]
@@ -367,7 +368,8 @@ mod tests {
         let unusable = "upstream_answer_unusable";
         for status in 300..=999 {
             let expected = match status {
-                404 | 405 | 407 | 408 | 421 | 425 | 511 => unusable,
+                404 | 405 | 407 | 408 | 411 | 414 | 417 | 421 | 425 | 426 | 431 => unusable,
+                505 | 511 | 520..=527 | 530 => unusable,
                 429 => "upstream_throttled",
                 502 | 503 => "upstream_unavailable",
                 504 => "upstream_timeout",
@@ -389,6 +391,7 @@ mod tests {
         for code in codes.chain(["255", "65535", "65536", "-1", "x", ""].map(str::to_owned)) {
             let expected = match code.parse() {
                 Ok(1 | 4 | 10 | 11 | 14 | 15) => "upstream_unavailable",
+                Ok(12) => unusable,
                 Ok(1..=16) => "final",
                 _ => unusable,
             };
@@ -407,6 +410,43 @@ mod tests {
                 };
                 assert_eq!(word(&Said::Grpc(answer)), expected, "`{code}`");
             }
+        }
+    }
+
+    /// Scenario: RESOURCE_EXHAUSTED with details of every kind. Guarantees: it comes again only where `RetryInfo` says so, which is
+    /// where an exporter would come again, too.
+    #[test]
+    fn only_retry_info_makes_an_exhausted_backend_temporary() {
+        use base64::Engine as _;
+        let error_info =
+            b"\x08\x08\x1a\x2e\x0a\x28type.googleapis.com/google.rpc.ErrorInfo\x12\x02\x0a\x00";
+        for (details, expected) in [
+            (&b""[..], "final"),
+            (b"garbage", "final"),
+            (error_info, "final"),
+            (
+                &crate::otlp::status_with_retry(8, "later", 7),
+                "upstream_throttled",
+            ),
+        ] {
+            let details = base64::engine::general_purpose::STANDARD.encode(details);
+            let headers = HeaderMap::from_iter([
+                (
+                    "grpc-status".parse().unwrap(),
+                    HeaderValue::from_static("8"),
+                ),
+                (
+                    "grpc-status-details-bin".parse().unwrap(),
+                    HeaderValue::from_str(&details).unwrap(),
+                ),
+            ]);
+            let answer = GrpcAnswer {
+                status: StatusCode::OK,
+                headers,
+                body: Bytes::new(),
+                trailers: None,
+            };
+            assert_eq!(word(&Said::Grpc(answer)), expected, "{details}");
         }
     }
 }

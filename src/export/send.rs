@@ -149,12 +149,29 @@ impl Said {
     }
 }
 
-/// Whether a status speaks of the way to the backend and not of the export, whose path and method are ours: nothing is
-/// there, or nothing that takes exports (404, 405; RFC 9110 section 15.5), a proxy or the network wants to know us first
-/// (407; 511, RFC 6585 section 6), the connection was too slow, another host's, or too early (408, 421; 425, RFC 8470
-/// section 5.2). An exporter would take any of them for the last word (OTLP specification, "Failures").
+/// Whether a status speaks of the way to the backend and not of the export, whose path, method, head and framing are ours:
+/// nothing is there, or nothing that takes exports (404, 405; RFC 9110 section 15.5), a proxy or the network wants to know us
+/// first (407; 511, RFC 6585 section 6), the connection was too slow, another host's, or too early (408, 421; 425, RFC 8470
+/// section 5.2), our framing, target, head or version is not liked (411, 414, 417, 426, 431, 505), or what stands before the
+/// backend did not reach it (520 to 527 and 530, as Cloudflare has them). An exporter would take any of them for the last
+/// word (OTLP specification, "Failures").
 pub(crate) fn is_of_the_way(status: u16) -> bool {
-    matches!(status, 404 | 405 | 407 | 408 | 421 | 425 | 511)
+    matches!(
+        status,
+        404 | 405 | 407 | 408 | 411 | 414 | 417 | 421 | 425 | 426 | 431 | 505 | 511 | 520
+            ..=527 | 530
+    )
+}
+
+/// The same of a gRPC code: the method is ours (UNIMPLEMENTED).
+pub(crate) fn is_code_of_the_way(code: u16) -> bool {
+    code == 12
+}
+
+/// Whether a status speaks of the form that the export was put into, if that was done here (RFC 9110 sections 15.5.7 and
+/// 15.5.16).
+pub(crate) fn is_of_the_form(status: u16) -> bool {
+    matches!(status, 406 | 415)
 }
 
 /// `access token`, `access_token` and the like, anywhere in the words of a refusal.

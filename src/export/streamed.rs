@@ -9,7 +9,9 @@ use http::{HeaderMap, header};
 
 use super::format::{PartFormat, WireFormat};
 use super::outgoing::{self, Outgoing};
-use super::send::{Delivered, Said, UpstreamRequest, deadline, deliver, is_of_the_way};
+use super::send::{
+    Delivered, Said, UpstreamRequest, deadline, deliver, is_code_of_the_way, is_of_the_way,
+};
 use super::translated::translated;
 use super::{reply, success};
 use crate::accept::IngestRequest;
@@ -215,14 +217,14 @@ pub(crate) async fn pass_on(
     outcome.map_err(|_| client_closed())
 }
 
-/// An answer that no gRPC client understands.
+/// An answer that no gRPC client understands, or that speaks of the way.
 fn unusable_grpc(answer: &GrpcAnswer) -> Option<Class> {
     let content_type = answer.headers.get(header::CONTENT_TYPE);
     let is_grpc = content_type.is_some_and(|value| MediaType::glimpse(value.as_bytes()).is_grpc());
     match answer.status.as_u16() {
         // No coding was offered, and what is compressed cannot be looked through.
         200 if is_grpc
-            && grpc_code(answer).is_some_and(|code| code <= 16)
+            && grpc_code(answer).is_some_and(|code| code <= 16 && !is_code_of_the_way(code))
             && answer.body.first().is_none_or(|flag| *flag == 0) =>
         {
             None

@@ -102,7 +102,9 @@ impl<'a> AnswerTold<'a> {
                 let status = answer.status;
                 let wait = match status.as_u16() {
                     429 => Some(HeaderValue::from(retry_after(&answer.headers))),
-                    _ => retry_after_told(&answer.headers),
+                    502..=504 => retry_after_told(&answer.headers),
+                    // What is final stays so: over gRPC a time to come again says that it is not.
+                    _ => None,
                 };
                 AnswerTold {
                     status,
@@ -155,9 +157,10 @@ fn refusal(format: WireFormat, told: &AnswerTold<'_>) -> Said {
                     answer.headers.insert(name, value.clone());
                 }
             }
-            if let Some(wait) = &told.wait {
-                answer.headers.insert(header::RETRY_AFTER, wait.clone());
-            }
+            match &told.wait {
+                Some(wait) => answer.headers.insert(header::RETRY_AFTER, wait.clone()),
+                None => answer.headers.remove(header::RETRY_AFTER),
+            };
             Said::Http(answer)
         }
         Protocol::Grpc => {
@@ -254,19 +257,16 @@ fn bounded(words: &str) -> &str {
     words.get(..end).unwrap_or_default()
 }
 
-/// When a gRPC answer wants the call to come again, in seconds, if it says so.
-fn wait_of(told: &HeaderMap) -> Option<u64> {
+/// When a gRPC answer wants the call to come again, in seconds, if it says so (`google.rpc.RetryInfo`).
+pub(super) fn wait_of(told: &HeaderMap) -> Option<u64> {
     let details = told.get("grpc-status-details-bin")?.as_bytes();
     let details = details
         .strip_suffix(b"==")
         .or(details.strip_suffix(b"="))
         .unwrap_or(details);
     let status = STANDARD_NO_PAD.decode(details).ok()?;
-    Some(otlp::retry_seconds(&status).unwrap_or(RETRY_SECONDS))
+    otlp::retry_seconds(&status)
 }
-
-/// How long to wait where there are details and none of them says.
-const RETRY_SECONDS: u64 = 5;
 
 #[cfg(test)]
 mod tests {
@@ -378,7 +378,9 @@ mod tests {
         let words = "the \"words\"".to_owned();
         for (status, extra, code, wait) in [
             (400, &[][..], 3, None),
+            (400, &[("retry-after", "7")], 3, None),
             (413, &[], 8, None),
+            (413, &[("retry-after", "7")], 8, None),
             (415, &[], 12, None),
             (422, &[], 3, None),
             (429, &[("retry-after", "7")], 8, Some(7)),

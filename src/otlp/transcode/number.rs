@@ -10,9 +10,6 @@ pub(super) struct WholeNumber {
     pub amount: u64,
 }
 
-/// Above it, a double does not tell whole numbers apart.
-const EXACT: f64 = (1_u64 << 53) as f64;
-
 impl WholeNumber {
     /// Digits, or a number of JSON's that is whole, as `3.0` or `3e2`.
     pub(crate) fn read(text: &[u8]) -> Option<WholeNumber> {
@@ -31,12 +28,53 @@ impl WholeNumber {
         (!digits.is_empty()).then_some(WholeNumber { negative, amount })
     }
 
+    /// The place of a name.
+    pub(crate) fn named(names: &[&str], text: &[u8]) -> Option<WholeNumber> {
+        let place = names.iter().position(|name| name.as_bytes() == text)?;
+        Some(WholeNumber {
+            negative: false,
+            amount: place as u64,
+        })
+    }
+
+    /// With a fraction of nothing, or an exponent.
     fn fraction(text: &[u8]) -> Option<WholeNumber> {
-        let value = double(text)?;
-        let is_exact = value.fract() == 0.0 && value.abs() <= EXACT;
-        is_exact.then_some(WholeNumber {
-            negative: value < 0.0,
-            amount: value.abs() as u64,
+        if !is_number(text) {
+            return None;
+        }
+        let (negative, text) = match text {
+            [b'-', text @ ..] => (true, text),
+            text => (false, text),
+        };
+        let is_exponent = |byte: &u8| matches!(byte, b'e' | b'E');
+        let (digits, exponent) = match text.iter().position(is_exponent) {
+            Some(at) => (text.get(..at)?, text.get(at + 1..)?),
+            None => (text, &b"0"[..]),
+        };
+        let point = digits.iter().position(|byte| *byte == b'.');
+        let behind_point = point.map_or(0, |at| digits.len() - at - 1);
+        let mut amount = 0_u128;
+        for digit in digits.iter().filter(|byte| **byte != b'.') {
+            let digit = u128::from(digit.wrapping_sub(b'0'));
+            amount = amount.checked_mul(10)?.checked_add(digit)?;
+        }
+        let exponent: i64 = str::from_utf8(exponent).ok()?.parse().ok()?;
+        let mut shift = exponent.checked_sub(i64::try_from(behind_point).ok()?)?;
+        // Each step makes it larger or leaves less of it, so that there are few.
+        while amount != 0 && shift != 0 {
+            if shift > 0 {
+                amount = amount.checked_mul(10)?;
+                shift -= 1;
+            } else if amount.is_multiple_of(10) {
+                amount /= 10;
+                shift += 1;
+            } else {
+                return None;
+            }
+        }
+        Some(WholeNumber {
+            negative,
+            amount: u64::try_from(amount).ok()?,
         })
     }
 
@@ -214,7 +252,20 @@ mod tests {
             ("3.0", whole(false, 3)),
             ("-3e2", whole(true, 300)),
             ("9007199254740992.0", whole(false, 1 << 53)),
-            ("9007199254740994.0", None),
+            ("9007199254740993.0", whole(false, (1 << 53) + 1)),
+            ("1.7e18", whole(false, 1_700_000_000_000_000_000)),
+            (
+                "1700000000000000000.000",
+                whole(false, 1_700_000_000_000_000_000),
+            ),
+            ("18446744073709551615.0", whole(false, u64::MAX)),
+            ("18446744073709551616.0", None),
+            ("1500e-2", whole(false, 15)),
+            ("1501e-2", None),
+            ("0e99999999", whole(false, 0)),
+            ("0.00e-99999999", whole(false, 0)),
+            ("1e99999999999999999999", None),
+            ("1e-40", None),
             ("1e400", None),
             ("1.5", None),
             ("", None),

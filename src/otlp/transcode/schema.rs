@@ -29,8 +29,9 @@ pub(super) struct Field {
 #[derive(Clone, Copy)]
 pub(super) enum FieldKind {
     Bool,
-    /// `int32` and enumerations: whole numbers in JSON (OTLP specification, "JSON Protobuf Encoding").
-    Int32,
+    /// A value's name by its number. In JSON whole numbers (OTLP specification, "JSON Protobuf Encoding"); names are read, too, since
+    /// the JSON mapping of protobuf has them and receivers take them.
+    Enum(&'static [&'static str]),
     UInt32,
     SInt32,
     Fixed32,
@@ -65,7 +66,7 @@ impl FieldKind {
     pub(crate) fn wire_type(self) -> u32 {
         match self {
             FieldKind::Bool
-            | FieldKind::Int32
+            | FieldKind::Enum(_)
             | FieldKind::UInt32
             | FieldKind::SInt32
             | FieldKind::Int64
@@ -105,8 +106,52 @@ macro_rules! fields {
 }
 
 use FieldKind::{
-    Bool, Bytes, Double, Fixed32, Fixed64, Id, Int32, Int64, SFixed64, SInt32, Text, UInt32, UInt64,
+    Bool, Bytes, Double, Fixed32, Fixed64, Id, Int64, SFixed64, SInt32, Text, UInt32, UInt64,
 };
+
+// Enumerations: the place is the number.
+
+static SPAN_KINDS: [&str; 6] = [
+    "SPAN_KIND_UNSPECIFIED",
+    "SPAN_KIND_INTERNAL",
+    "SPAN_KIND_SERVER",
+    "SPAN_KIND_CLIENT",
+    "SPAN_KIND_PRODUCER",
+    "SPAN_KIND_CONSUMER",
+];
+static STATUS_CODES: [&str; 3] = ["STATUS_CODE_UNSET", "STATUS_CODE_OK", "STATUS_CODE_ERROR"];
+static TEMPORALITIES: [&str; 3] = [
+    "AGGREGATION_TEMPORALITY_UNSPECIFIED",
+    "AGGREGATION_TEMPORALITY_DELTA",
+    "AGGREGATION_TEMPORALITY_CUMULATIVE",
+];
+static SEVERITY_NUMBERS: [&str; 25] = [
+    "SEVERITY_NUMBER_UNSPECIFIED",
+    "SEVERITY_NUMBER_TRACE",
+    "SEVERITY_NUMBER_TRACE2",
+    "SEVERITY_NUMBER_TRACE3",
+    "SEVERITY_NUMBER_TRACE4",
+    "SEVERITY_NUMBER_DEBUG",
+    "SEVERITY_NUMBER_DEBUG2",
+    "SEVERITY_NUMBER_DEBUG3",
+    "SEVERITY_NUMBER_DEBUG4",
+    "SEVERITY_NUMBER_INFO",
+    "SEVERITY_NUMBER_INFO2",
+    "SEVERITY_NUMBER_INFO3",
+    "SEVERITY_NUMBER_INFO4",
+    "SEVERITY_NUMBER_WARN",
+    "SEVERITY_NUMBER_WARN2",
+    "SEVERITY_NUMBER_WARN3",
+    "SEVERITY_NUMBER_WARN4",
+    "SEVERITY_NUMBER_ERROR",
+    "SEVERITY_NUMBER_ERROR2",
+    "SEVERITY_NUMBER_ERROR3",
+    "SEVERITY_NUMBER_ERROR4",
+    "SEVERITY_NUMBER_FATAL",
+    "SEVERITY_NUMBER_FATAL2",
+    "SEVERITY_NUMBER_FATAL3",
+    "SEVERITY_NUMBER_FATAL4",
+];
 
 // The collector's requests.
 
@@ -183,7 +228,7 @@ static SPAN: Message = fields! {
     3 "traceState" "trace_state" Plain Text;
     4 "parentSpanId" "parent_span_id" Plain Id;
     5 "name" "name" Plain Text;
-    6 "kind" "kind" Plain Int32;
+    6 "kind" "kind" Plain FieldKind::Enum(&SPAN_KINDS);
     7 "startTimeUnixNano" "start_time_unix_nano" Plain Fixed64;
     8 "endTimeUnixNano" "end_time_unix_nano" Plain Fixed64;
     9 "attributes" "attributes" Repeated FieldKind::Message(&KEY_VALUE);
@@ -211,7 +256,7 @@ static LINK: Message = fields! {
 };
 static STATUS: Message = fields! {
     2 "message" "message" Plain Text;
-    3 "code" "code" Plain Int32;
+    3 "code" "code" Plain FieldKind::Enum(&STATUS_CODES);
 };
 
 // logs/v1.
@@ -234,7 +279,7 @@ static LIBRARY_LOGS: Message = fields! {
 };
 static LOG_RECORD: Message = fields! {
     1 "timeUnixNano" "time_unix_nano" Plain Fixed64;
-    2 "severityNumber" "severity_number" Plain Int32;
+    2 "severityNumber" "severity_number" Plain FieldKind::Enum(&SEVERITY_NUMBERS);
     3 "severityText" "severity_text" Plain Text;
     5 "body" "body" Plain FieldKind::Message(&ANY_VALUE);
     6 "attributes" "attributes" Repeated FieldKind::Message(&KEY_VALUE);
@@ -280,16 +325,16 @@ static GAUGE: Message = fields! {
 };
 static SUM: Message = fields! {
     1 "dataPoints" "data_points" Repeated FieldKind::Message(&NUMBER_POINT);
-    2 "aggregationTemporality" "aggregation_temporality" Plain Int32;
+    2 "aggregationTemporality" "aggregation_temporality" Plain FieldKind::Enum(&TEMPORALITIES);
     3 "isMonotonic" "is_monotonic" Plain Bool;
 };
 static HISTOGRAM: Message = fields! {
     1 "dataPoints" "data_points" Repeated FieldKind::Message(&HISTOGRAM_POINT);
-    2 "aggregationTemporality" "aggregation_temporality" Plain Int32;
+    2 "aggregationTemporality" "aggregation_temporality" Plain FieldKind::Enum(&TEMPORALITIES);
 };
 static EXPONENTIAL_HISTOGRAM: Message = fields! {
     1 "dataPoints" "data_points" Repeated FieldKind::Message(&EXPONENTIAL_POINT);
-    2 "aggregationTemporality" "aggregation_temporality" Plain Int32;
+    2 "aggregationTemporality" "aggregation_temporality" Plain FieldKind::Enum(&TEMPORALITIES);
 };
 static SUMMARY: Message = fields! {
     1 "dataPoints" "data_points" Repeated FieldKind::Message(&SUMMARY_POINT);

@@ -427,7 +427,7 @@ impl Writer<'_> {
         self.output.append(MOST_BYTES + 2, |bytes| match kind {
             FieldKind::Bool => bytes.extend_from_slice(if raw == 0 { b"false" } else { b"true" }),
             FieldKind::Double => put_double(bytes, f64::from_bits(raw)),
-            FieldKind::Int32 => put_signed(bytes, i64::from(raw as i32)),
+            FieldKind::Enum(_) => put_signed(bytes, i64::from(raw as i32)),
             FieldKind::UInt32 | FieldKind::Fixed32 => put_unsigned(bytes, u64::from(raw as u32)),
             FieldKind::SInt32 => {
                 let halved = (raw as u32 >> 1).cast_signed();
@@ -482,7 +482,7 @@ fn raw(kind: FieldKind, given: &wire::Field<'_>) -> Result<u64, Fault> {
 
 fn is_default(kind: FieldKind, raw: u64) -> bool {
     match kind {
-        FieldKind::Int32 | FieldKind::UInt32 | FieldKind::SInt32 => raw as u32 == 0,
+        FieldKind::Enum(_) | FieldKind::UInt32 | FieldKind::SInt32 => raw as u32 == 0,
         _ => raw == 0,
     }
 }

@@ -333,15 +333,20 @@ impl Writer<'_, '_> {
 
     /// A whole number that the kind holds, in the 64 bits that stand for it on the wire.
     fn whole(&mut self, kind: FieldKind) -> Result<u64, Fault> {
+        let named = |text: &[u8]| match kind {
+            FieldKind::Enum(names) => WholeNumber::named(names, text),
+            _ => None,
+        };
         let read = match self.token()? {
-            NumberToken::Number(text) | NumberToken::Text(text) => WholeNumber::read(text),
+            NumberToken::Number(text) => WholeNumber::read(text),
+            NumberToken::Text(text) => WholeNumber::read(text).or_else(|| named(text)),
             NumberToken::Escaped(text) => WholeNumber::read(text.said(self.text).as_bytes()),
         };
         let whole = read.ok_or(Fault::What("not a whole number of 64 bits"))?;
         let value = match kind {
             FieldKind::UInt32 | FieldKind::Fixed32 => whole.unsigned(u64::from(u32::MAX)),
             FieldKind::UInt64 | FieldKind::Fixed64 => whole.unsigned(u64::MAX),
-            FieldKind::Int32 => whole.signed(i64::from(i32::MAX)).map(i64::cast_unsigned),
+            FieldKind::Enum(_) => whole.signed(i64::from(i32::MAX)).map(i64::cast_unsigned),
             FieldKind::SInt32 => {
                 let value = whole.signed(i64::from(i32::MAX));
                 value.map(|value| (value << 1 ^ value >> 63).cast_unsigned())

@@ -202,7 +202,9 @@ impl Maker<'_> {
             }
             FieldKind::Fixed64 | FieldKind::SFixed64 => into.extend(number.to_le_bytes()),
             FieldKind::Fixed32 => into.extend((number as u32).to_le_bytes()),
-            FieldKind::Int32 => push_varint(into, i64::from(number as i32).cast_unsigned()),
+            FieldKind::Enum(_) => {
+                push_varint(into, i64::from(number as i32).cast_unsigned());
+            }
             FieldKind::UInt32 | FieldKind::SInt32 => push_varint(into, u64::from(number as u32)),
             _ => push_varint(into, number),
         }

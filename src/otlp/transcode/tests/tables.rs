@@ -46,6 +46,14 @@ fn every_spelling_is_the_same_value() {
         ),
         (span(r#" "kind" : 2.0 "#), span(r#""kind":2"#)),
         (
+            span(r#""kind":"SPAN_KIND_CONSUMER","status":{"code":"STATUS_CODE_ERROR"}"#),
+            span(r#""kind":5,"status":{"code":2}"#),
+        ),
+        (
+            span(r#""startTimeUnixNano":1.7000000000000000e18"#),
+            span(r#""startTimeUnixNano":"1700000000000000000""#),
+        ),
+        (
             span(r#""name":"\u0061\ud83d\ude00\/\"\ud800x""#),
             span("\"name\":\"a\u{1f600}/\\\"\u{fffd}x\""),
         ),
@@ -158,7 +166,7 @@ fn every_spelling_is_the_same_value() {
 fn what_is_no_such_value_is_refused() {
     for (given, words) in [
         (
-            span(r#""kind":"SPAN_KIND_SERVER""#),
+            span(r#""kind":"SPAN_KIND_OTHER""#),
             "`kind`: not a whole number of 64 bits",
         ),
         (
