@@ -175,14 +175,36 @@ impl<'a> Cursor<'a> {
         Ok(true)
     }
 
-    /// The name of a member, and the colon.
-    #[inline]
-    pub(crate) fn name(&mut self) -> Result<JsonText, Malformed> {
-        let name = self.string("not a member name")?;
+    /// A string without escapes, between its quotes. `None`: something else is here, or it has escapes; nothing is taken.
+    #[inline(always)]
+    pub(crate) fn plain_string(&mut self) -> Option<&'a [u8]> {
+        if self.peek() != Some(b'"') {
+            return None;
+        }
+        let rest = self.text.get(self.at + 1..)?;
+        let (plain, behind) = rest.split_at_checked(ordinary(rest))?;
+        if behind.first() != Some(&b'"') {
+            return None;
+        }
+        self.at += plain.len() + 2;
+        Some(plain)
+    }
+
+    /// The colon behind a member's name.
+    #[inline(always)]
+    pub(crate) fn colon(&mut self) -> Result<(), Malformed> {
         if !self.take(b':') {
             return Err(self.fault("a member name without a colon"));
         }
         self.peek();
+        Ok(())
+    }
+
+    /// The name of a member, and the colon.
+    #[inline]
+    pub(crate) fn name(&mut self) -> Result<JsonText, Malformed> {
+        let name = self.string("not a member name")?;
+        self.colon()?;
         Ok(name)
     }
 

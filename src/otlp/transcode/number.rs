@@ -224,16 +224,35 @@ const fn values() -> [u8; 256] {
 }
 
 pub(super) fn put_hexadecimal(into: &mut Vec<u8>, bytes: &[u8]) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |value: u8| {
-        DIGITS
-            .get(usize::from(value & 15))
-            .copied()
-            .unwrap_or_default()
-    };
-    for byte in bytes {
-        into.extend_from_slice(&[digit(byte >> 4), digit(*byte)]);
+    const PAIRS: [[u8; 2]; 256] = hexadecimal_pairs();
+    let start = into.len();
+    into.resize(start + 2 * bytes.len(), 0);
+    let (places, _) = into
+        .get_mut(start..)
+        .unwrap_or_default()
+        .as_chunks_mut::<2>();
+    for (place, byte) in places.iter_mut().zip(bytes) {
+        *place = PAIRS.get(usize::from(*byte)).copied().unwrap_or_default();
     }
+}
+
+const fn hexadecimal_pairs() -> [[u8; 2]; 256] {
+    const fn digit(value: u8) -> u8 {
+        if value < 10 {
+            b'0' + value
+        } else {
+            b'a' + value - 10
+        }
+    }
+    let mut pairs = [[0; 2]; 256];
+    let mut rest = pairs.as_mut_slice();
+    let mut byte = 0_u8;
+    while let Some((pair, behind)) = rest.split_first_mut() {
+        *pair = [digit(byte >> 4), digit(byte & 15)];
+        byte = byte.wrapping_add(1);
+        rest = behind;
+    }
+    pairs
 }
 
 #[cfg(test)]

@@ -87,7 +87,8 @@ impl<'s, 'a> Parts<'s, 'a> {
 }
 
 impl<'a> PartFields<'_, 'a> {
-    #[inline]
+    // Frames of an unoptimised build would be too large for the depth that is allowed.
+    #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Result<Option<wire::Field<'a>>, Fault> {
         loop {
             if let Some(field) = self.cursor.field()? {
@@ -145,7 +146,7 @@ impl Writer<'_> {
         let mut last = NONE;
         let mut fields = parts.fields();
         while let Some(given) = fields.next()? {
-            let Some((index, field)) = find(message, given.number, last) else {
+            let Some((index, field)) = find(message, given.number) else {
                 self.unknown += 1;
                 continue;
             };
@@ -171,7 +172,7 @@ impl Writer<'_> {
         let (mut first, mut array, mut last) = (true, Array::default(), 0);
         let mut fields = parts.fields();
         while let Some(given) = fields.next()? {
-            let Some((index, field)) = find(message, given.number, last) else {
+            let Some((index, field)) = find(message, given.number) else {
                 continue;
             };
             if last != index {
@@ -212,7 +213,7 @@ impl Writer<'_> {
             let (mut last, mut contents) = (None, Vec::new());
             while let Some(given) = fields.next()? {
                 if given.number != field.number {
-                    let other = find(message, given.number, 0);
+                    let other = find(message, given.number);
                     if field.label == Label::OneOf
                         && other.is_some_and(|(_, other)| other.label == Label::OneOf)
                     {
@@ -389,6 +390,13 @@ impl Writer<'_> {
         if std::str::from_utf8(text).is_err() {
             return Err(Fault::What("a text that is not UTF-8"));
         }
+        if ordinary(text) == text.len() {
+            return self.output.append(text.len().saturating_add(2), |bytes| {
+                bytes.push(b'"');
+                bytes.extend_from_slice(text);
+                bytes.push(b'"');
+            });
+        }
         self.output.put_byte(b'"')?;
         let mut rest = text;
         loop {
@@ -453,13 +461,19 @@ struct Array {
     is_open: bool,
 }
 
-/// The field of this number, which mostly is `last` or the one behind it.
+/// The field of this number. Most tables leave no number out, or one.
 #[inline]
-fn find(message: &'static Message, number: u32, last: usize) -> Option<(usize, &'static Field)> {
-    let start = if last < message.fields.len() { last } else { 0 };
-    let (before, behind) = message.fields.split_at_checked(start)?;
-    let mut places = (start..).zip(behind).chain(before.iter().enumerate());
-    places.find(|(_, field)| field.number == number)
+fn find(message: &'static Message, number: u32) -> Option<(usize, &'static Field)> {
+    let likely = (number as usize).wrapping_sub(1);
+    for index in [likely, likely.wrapping_sub(1)] {
+        if let Some(field) = message.fields.get(index)
+            && field.number == number
+        {
+            return Some((index, field));
+        }
+    }
+    let mut fields = message.fields.iter().enumerate();
+    fields.find(|(_, field)| field.number == number)
 }
 
 /// The bits of a number.

@@ -70,8 +70,7 @@ impl Writer<'_, '_> {
         self.cursor.open(b'{', "not an object")?;
         let (mut first, mut seen, mut has_chosen, mut next) = (true, 0_u32, false, 0);
         while self.cursor.next(&mut first, b'}')? {
-            let name = self.cursor.name()?;
-            let Some((index, field)) = self.field(message, next, &name)? else {
+            let Some((index, field)) = self.field(message, next)? else {
                 self.unknown += 1;
                 self.cursor.skip()?;
                 continue;
@@ -100,47 +99,32 @@ impl Writer<'_, '_> {
         Ok(())
     }
 
-    /// The field of this name. Members mostly stand in the order of their fields: the search begins at `next`.
+    /// The field of the name that comes, and the colon. Members mostly stand in the order of their fields: the search begins at `next`.
     #[inline]
     fn field(
-        &self,
+        &mut self,
         message: &'static Message,
         next: usize,
-        name: &JsonText,
     ) -> Result<Option<(usize, &'static Field)>, Fault> {
-        if !name.escaped {
-            let name = self.text.get(name.range.clone()).unwrap_or_default();
-            let (before, behind) = message.fields.split_at_checked(next).unwrap_or_default();
-            let places = (next..).zip(behind).chain(before.iter().enumerate());
-            for (index, field) in places {
-                if field.name.as_bytes() == name {
-                    return Ok(Some((index, field)));
-                }
+        let Some(name) = self.cursor.plain_string() else {
+            let name = self.cursor.name()?;
+            if name.torn {
+                return Err(Fault::What("half of a surrogate pair in a name"));
+            }
+            return otherwise(message, &name.said(self.text));
+        };
+        self.cursor.colon()?;
+        if let Some(field) = message.fields.get(next)
+            && field.name.as_bytes() == name
+        {
+            return Ok(Some((next, field)));
+        }
+        for (index, field) in message.fields.iter().enumerate() {
+            if field.name.as_bytes() == name {
+                return Ok(Some((index, field)));
             }
         }
-        self.field_otherwise(message, name)
-    }
-
-    #[cold]
-    fn field_otherwise(
-        &self,
-        message: &'static Message,
-        name: &JsonText,
-    ) -> Result<Option<(usize, &'static Field)>, Fault> {
-        if name.torn {
-            return Err(Fault::What("half of a surrogate pair in a name"));
-        }
-        let name = name.said(self.text);
-        let is_own = |field: &Field| field.name == name || field.original == name;
-        let found = message
-            .fields
-            .iter()
-            .enumerate()
-            .find(|(_, field)| is_own(field));
-        if found.is_none() && message.fields.iter().any(|field| alike(field.name, &name)) {
-            return Err(Fault::What("a field name in another spelling"));
-        }
-        Ok(found)
+        otherwise(message, std::str::from_utf8(name).unwrap_or_default())
     }
 
     fn repeated(&mut self, field: &'static Field) -> Result<(), Fault> {
@@ -192,22 +176,37 @@ impl Writer<'_, '_> {
     /// A length and what has it; true: it says what an absent field does.
     fn delimited(&mut self, kind: FieldKind) -> Result<bool, Fault> {
         if let FieldKind::Message(message) = kind {
-            let length = self.output.open()?;
-            self.message(message)?;
-            self.output.close(length);
-            return Ok(false);
+            return self.nested(message);
+        }
+        self.string(kind)
+    }
+
+    fn nested(&mut self, message: &'static Message) -> Result<bool, Fault> {
+        let length = self.output.open()?;
+        self.message(message)?;
+        self.output.close(length);
+        Ok(false)
+    }
+
+    fn string(&mut self, kind: FieldKind) -> Result<bool, Fault> {
+        if let Some(plain) = self.cursor.plain_string() {
+            return self.plain(kind, plain);
         }
         let text = self.cursor.string("not a string")?;
-        let plain = self.text.get(text.range.clone()).unwrap_or_default();
-        if text.escaped && matches!(kind, FieldKind::Text) {
+        if matches!(kind, FieldKind::Text) {
+            let plain = self.text.get(text.range).unwrap_or_default();
             let length = self.output.open()?;
             self.unescaped(plain)?;
             self.output.close(length);
             return Ok(false);
         }
         // Escapes in what is no text mean the same as without, and are hardly ever seen.
-        let unescaped = text.escaped.then(|| text.said(self.text));
-        let plain = unescaped.as_ref().map_or(plain, |said| said.as_bytes());
+        self.plain(kind, text.said(self.text).as_bytes())
+    }
+
+    /// What a string says.
+    #[inline]
+    fn plain(&mut self, kind: FieldKind, plain: &[u8]) -> Result<bool, Fault> {
         match kind {
             FieldKind::Text => {
                 self.output.put_varint(plain.len() as u64)?;
@@ -378,13 +377,10 @@ impl Writer<'_, '_> {
                 self.text.get(range).unwrap_or_default(),
             ));
         }
-        let text = self.cursor.string(NOT_A_NUMBER)?;
-        if text.escaped {
-            return Ok(NumberToken::Escaped(text));
+        if let Some(plain) = self.cursor.plain_string() {
+            return Ok(NumberToken::Text(plain));
         }
-        Ok(NumberToken::Text(
-            self.text.get(text.range).unwrap_or_default(),
-        ))
+        Ok(NumberToken::Escaped(self.cursor.string(NOT_A_NUMBER)?))
     }
 }
 
@@ -394,6 +390,21 @@ enum NumberToken<'t> {
     Text(&'t [u8]),
     /// A string with escapes.
     Escaped(JsonText),
+}
+
+/// The field that is named in another way than by its name in JSON.
+#[cold]
+fn otherwise(
+    message: &'static Message,
+    name: &str,
+) -> Result<Option<(usize, &'static Field)>, Fault> {
+    let is_own = |field: &Field| field.name == name || field.original == name;
+    let mut fields = message.fields.iter().enumerate();
+    let found = fields.find(|(_, field)| is_own(field));
+    if found.is_none() && message.fields.iter().any(|field| alike(field.name, name)) {
+        return Err(Fault::What("a field name in another spelling"));
+    }
+    Ok(found)
 }
 
 const NOT_HEXADECIMAL: &str = "not pairs of hexadecimal digits";
