@@ -108,7 +108,7 @@ pub(super) fn glimpse_format(path: &str, json: bool) -> Option<Format> {
         Some((_, inner)) => inner,
         None => path.strip_prefix('/')?,
     };
-    Profile::built_in().find_map(|profile| profile.legacy_format(inner, json))
+    Profile::some_legacy_format(inner, json)
 }
 
 #[cfg(test)]

@@ -367,11 +367,11 @@ pub(super) fn glimpse_dialect(path: &str, content_type: Option<&[u8]>, http2: bo
     if http2 && kind.is_grpc_of_any_kind() {
         return Dialect::Grpc;
     }
-    if Profile::built_in().any(|profile| profile.looks_like_query(path)) {
+    if Profile::some_looks_like_query(path) {
         return Dialect::Query;
     }
     let json = kind.is_otlp_json();
-    let ingest = Profile::built_in().any(|profile| profile.looks_like_export(path));
+    let ingest = Profile::some_looks_like_export(path);
     if let Some(format) = legacy::glimpse_format(path, json).filter(|_| !ingest) {
         return Dialect::Legacy(format);
     }

@@ -4,9 +4,10 @@
 //! first is taken where none is named; a text that cannot be read, which a test excludes, makes a profile that knows no operation.
 
 use std::path::Path;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, LazyLock, OnceLock};
 
 use super::Profile;
+use crate::lightstep::Format;
 
 /// Name and text, in the order in which they are listed.
 const TEXTS: [(&str, &str); Profile::NAMES.len()] = [
@@ -43,6 +44,42 @@ const TEXTS: [(&str, &str); Profile::NAMES.len()] = [
 ];
 
 static READ: [OnceLock<Arc<Profile>>; TEXTS.len()] = [const { OnceLock::new() }; TEXTS.len()];
+
+/// The built-in profiles by what is looked for in them: each call's path is, and most have nothing that others have not.
+struct KnownPaths {
+    queries: Vec<&'static Profile>,
+    exports: Vec<&'static Profile>,
+    legacy: Vec<&'static Profile>,
+}
+
+static KNOWN_PATHS: LazyLock<KnownPaths> = LazyLock::new(|| {
+    let mut known = KnownPaths {
+        queries: Vec::new(),
+        exports: Vec::new(),
+        legacy: Vec::new(),
+    };
+    for profile in Profile::built_in() {
+        if profile.has_query() {
+            known.queries.push(profile);
+        }
+        if !profile.legacy.is_empty() {
+            known.legacy.push(profile);
+        }
+        let is_known = |path: &str| {
+            let mut taking = known.exports.iter();
+            taking.any(|profile| profile.looks_like_export(path))
+        };
+        // A row for minor versions is one of its own.
+        let has_more = profile
+            .ingest
+            .iter()
+            .any(|row| row.minor || !is_known(&row.path));
+        if has_more {
+            known.exports.push(profile);
+        }
+    }
+    known
+});
 
 impl Profile {
     /// The names of the built-in profiles; the first is taken where none is named.
@@ -86,8 +123,27 @@ impl Profile {
     }
 
     /// All built-in profiles.
-    pub fn built_in() -> impl Iterator<Item = Arc<Profile>> {
-        Profile::NAMES.into_iter().filter_map(Profile::named)
+    pub fn built_in() -> impl Iterator<Item = &'static Arc<Profile>> {
+        let table = TEXTS.iter().zip(&READ);
+        table.map(|((name, text), read)| read.get_or_init(|| shipped(name, text)))
+    }
+
+    /// Whether a path is one of the query API of some built-in profile.
+    pub(crate) fn some_looks_like_query(path: &str) -> bool {
+        let mut asked = KNOWN_PATHS.queries.iter();
+        asked.any(|profile| profile.looks_like_query(path))
+    }
+
+    /// Whether a path is one for exports of some built-in profile.
+    pub(crate) fn some_looks_like_export(path: &str) -> bool {
+        let mut taking = KNOWN_PATHS.exports.iter();
+        taking.any(|profile| profile.looks_like_export(path))
+    }
+
+    /// The format that some built-in profile has for a legacy path.
+    pub(crate) fn some_legacy_format(inner: &str, json: bool) -> Option<Format> {
+        let mut taking = KNOWN_PATHS.legacy.iter();
+        taking.find_map(|profile| profile.legacy_format(inner, json))
     }
 
     /// The profile of Lightstep.
@@ -143,5 +199,39 @@ mod tests {
             }
         }
         assert!(Profile::named("nothing").is_none());
+    }
+
+    /// Scenario: each path that some profile has, and others. Guarantees: what is looked for in few profiles is found as in all.
+    #[test]
+    fn known_paths_are_those_of_all_profiles() {
+        let paths = Profile::built_in().flat_map(|profile| {
+            let exports = profile.ingest.iter().map(|row| row.path.clone());
+            exports.chain(profile.legacy.iter().map(|row| row.path.clone()))
+        });
+        let others = [
+            "/",
+            "",
+            "/v1/trace",
+            "/public/v0.2/acme/projects",
+            "/apps/x/-/v1/logs",
+        ];
+        for path in paths.chain(others.map(str::to_owned)) {
+            let all = |looks: fn(&Profile, &str) -> bool| {
+                Profile::built_in().any(|profile| looks(profile, &path))
+            };
+            let (query, export) = (Profile::looks_like_query, Profile::looks_like_export);
+            assert_eq!(Profile::some_looks_like_query(&path), all(query), "{path}");
+            assert_eq!(
+                Profile::some_looks_like_export(&path),
+                all(export),
+                "{path}"
+            );
+            let inner = path.strip_prefix('/').unwrap_or(&path);
+            for json in [false, true] {
+                let mut each = Profile::built_in();
+                let legacy = each.find_map(|profile| profile.legacy_format(inner, json));
+                assert_eq!(Profile::some_legacy_format(inner, json), legacy, "{path}");
+            }
+        }
     }
 }
