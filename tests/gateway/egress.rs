@@ -349,6 +349,20 @@ async fn everything_leaves_through_the_proxy() {
     assert_eq!(proxy.count("other.acme.invalid:443"), 1);
 }
 
+/// Takes a port that was given back, without listening on it: another test's server would answer there.
+async fn without_listener(address: std::net::SocketAddr) -> tokio::net::TcpSocket {
+    let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(10);
+    loop {
+        let socket = tokio::net::TcpSocket::new_v4().unwrap();
+        socket.set_reuseaddr(true).unwrap();
+        match socket.bind(address) {
+            Ok(()) => return socket,
+            Err(fault) if tokio::time::Instant::now() > deadline => panic!("{address}: {fault}"),
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
 /// Scenario: the proxy refuses, is silent, talks without end, hangs up before and behind its answer, and is not there.
 /// Guarantees: each is told apart in record and metric, and from a backend that cannot be reached; callers are told to come
 /// again; nothing reaches the backend; once the proxy lets through, the same calls are served.
@@ -449,6 +463,7 @@ async fn a_proxy_that_gives_no_tunnel() {
     // What rests goes on without the proxy's leave; what is new needs it.
     let address = proxy.address;
     drop(proxy);
+    let _held = without_listener(address).await;
     world.emulator.stop().await;
     world.emulator.restart().await.unwrap();
     assert!(TcpStream::connect(address).await.is_err());
