@@ -259,32 +259,56 @@ impl Sending<'_> {
         };
         let upstream_status = Some(delivered.said.status().as_u16());
         let answers = &self.snapshot.profile_of(self.route.backend()).answers;
-        let leaving = manner.leaving(format);
-        let fate = match success::settle(leaving, &mut delivered.said, answers) {
-            Some(said) => PartResult::Taken(said),
-            None if !format.is_of(manner) && is_of_the_form(delivered.said.status().as_u16()) => {
-                unusable()
-            }
-            None => judge(&delivered.said, answers),
-        };
-        let is_too_large = matches!(fate, PartResult::Refused(_))
-            && delivered.said.meaning(answers) == AnswerMeaning::TooLarge;
-        if !format.is_of(manner) {
-            let taken = match &fate {
-                PartResult::Taken(said) => Some(said.as_ref()),
-                _ => None,
-            };
-            delivered.said = translated::translated(manner, &delivered.said, taken);
-        }
-        // What a profile alone takes for temporary is told in our words.
-        let is_ours = !format.is_of(manner)
-            && matches!(fate, PartResult::Again(_))
-            && !translated::may_come_again(&delivered.said);
+        let JudgedAnswer {
+            fate,
+            is_too_large,
+            is_ours,
+        } = judged(manner, format, &mut delivered.said, answers);
         let delivered = (!is_ours).then_some(delivered);
         PartOutcome {
             is_too_large,
             ..PartOutcome::new(fate, upstream_status, delivered)
         }
+    }
+}
+
+/// What a backend's answer means.
+pub(super) struct JudgedAnswer {
+    pub fate: PartResult,
+    pub(crate) is_too_large: bool,
+    /// Whether the caller is told in our words: the answer in the caller's form would be the last word, and may not be.
+    pub is_ours: bool,
+}
+
+/// Judges an answer to what left in `format`, and puts it into the form of the caller's.
+pub(super) fn judged(
+    manner: WireFormat,
+    format: PartFormat,
+    said: &mut Said,
+    answers: &Answers,
+) -> JudgedAnswer {
+    let is_converted = !format.is_of(manner);
+    let fate = match success::settle(manner.leaving(format), said, answers) {
+        Some(partial) => PartResult::Taken(partial),
+        None if is_converted && is_of_the_form(said.status().as_u16()) => unusable(),
+        None => judge(said, answers),
+    };
+    let is_too_large =
+        matches!(fate, PartResult::Refused(_)) && said.meaning(answers) == AnswerMeaning::TooLarge;
+    if is_converted {
+        let taken = match &fate {
+            PartResult::Taken(partial) => Some(partial.as_ref()),
+            _ => None,
+        };
+        *said = translated::translated(manner, said, taken);
+    }
+    // What a profile alone takes for temporary, and what speaks of the way.
+    let is_ours =
+        is_converted && matches!(fate, PartResult::Again(_)) && !translated::may_come_again(said);
+    JudgedAnswer {
+        fate,
+        is_too_large,
+        is_ours,
     }
 }
 

@@ -9,11 +9,11 @@ use http::{HeaderMap, header};
 
 use super::format::{PartFormat, WireFormat};
 use super::outgoing::{self, Outgoing};
+use super::part::{JudgedAnswer, PartResult, judged};
+use super::reply;
 use super::send::{
     Delivered, Said, UpstreamRequest, deadline, deliver, is_code_of_the_way, is_of_the_way,
 };
-use super::translated::translated;
-use super::{reply, success};
 use crate::accept::IngestRequest;
 use crate::audit::Items;
 use crate::authorize::Permit;
@@ -138,14 +138,16 @@ async fn send(
         Err(failed) => return Outcome::from(failed),
     };
     let upstream_status = Some(delivered.said.status().as_u16());
-    let answers = &profile.answers;
-    let said = success::settle(format.leaving(leaving), &mut delivered.said, answers);
-    if !leaving.is_of(format) {
-        let taken = said.as_ref().map(Option::as_ref);
-        delivered.said = translated(format, &delivered.said, taken);
-    }
+    let JudgedAnswer { fate, is_ours, .. } =
+        judged(format, leaving, &mut delivered.said, &profile.answers);
     // How many were sent, is not known in this lane.
-    let rejected = said.flatten().map_or(0, |said| said.rejected);
+    let rejected = match fate {
+        PartResult::Again(refusal) if is_ours => {
+            return Outcome::from(refusal).with_status(upstream_status);
+        }
+        PartResult::Taken(Some(said)) => said.rejected,
+        _ => 0,
+    };
     let items = (rejected > 0).then_some(Items {
         accepted: 0,
         rejected,

@@ -297,6 +297,42 @@ async fn answers_come_back_in_the_clients_form() {
     }
 }
 
+/// Scenario: a backend over HTTP, or what stands before it, answers what speaks of the way or of the form that the gateway chose, to clients of
+/// every form, in both lanes. Guarantees: none of them is told that its export is at fault.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_speaks_of_the_way_is_no_last_word() {
+    for (taken, streams) in [Form::Protobuf, Form::Json]
+        .into_iter()
+        .flat_map(|form| [(form, false), (form, true)])
+    {
+        let world = world(&taken.profile("gzip, identity"), streams).await;
+        for (status, form) in [404, 415, 421, 431, 520]
+            .into_iter()
+            .flat_map(|status| FORMS.map(|form| (status, form)))
+        {
+            // In its own form it is the client's.
+            if status == 415 && form == taken {
+                continue;
+            }
+            world.emulator.heal();
+            let fault = Fault::Status {
+                status,
+                retry_after_seconds: None,
+            };
+            world.emulator.fail(Endpoints::All, fault);
+            let answer = export(caller(&world), form, &Sample::traces("checkout", 3)).await;
+            let what = format!("{status}: {form:?} to {taken:?}, streams: {streams}");
+            match form {
+                Form::Grpc => assert_eq!(answer.grpc_status(), Some(14), "{what}"),
+                _ => assert_eq!(answer.status, 502, "{what}"),
+            }
+            let id = answer.header("lightkeeper-request-id").unwrap();
+            let record = stage::record(&world, &id).await;
+            assert_eq!(record["reason"], "upstream_answer_unusable", "{what}");
+        }
+    }
+}
+
 /// Scenario: an export of two projects of which one is refused, in another form than the backend's. Guarantees: the answer is one, in the
 /// client's form, and counts exactly.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
