@@ -40,7 +40,7 @@ fn run_all(arguments: &[String]) -> program::Ended {
 fn a_first_configuration_is_accepted_for_each_profile() {
     for profile in Profile::built_in() {
         let (folder, name) = (Folder::new(), &profile.name);
-        let made = run_all(&arguments(&profile, folder.path()));
+        let made = run_all(&arguments(profile, folder.path()));
         assert_eq!(
             (made.status, made.err.as_str()),
             (0, ""),
