@@ -61,14 +61,14 @@ impl KnownProfiles {
     }
 
     /// The profile of one backend: of `given`, which stands at `{subject}.profile`, or else of its endpoints. The first known
-    /// one stands in for what is refused, so that the rest of the file can be checked.
+    /// one stands in for what is refused, so that the rest of the file can be checked; `false`: one does.
     pub(crate) fn of_backend(
         &self,
         report: &mut ConfigFindings<'_>,
         subject: &str,
         given: Option<&Spanned<String>>,
         doors: &Doors<'_>,
-    ) -> Arc<Profile> {
+    ) -> (Arc<Profile>, bool) {
         let own = given.map(|at| (format!("{subject}.profile"), at));
         let at_doors = doors.each().into_iter().filter_map(|(which, door)| {
             Some((
@@ -77,8 +77,10 @@ impl KnownProfiles {
             ))
         });
         let mut first: Option<(String, &Spanned<String>, Arc<Profile>)> = None;
+        let mut is_known = true;
         for (place, at) in own.into_iter().chain(at_doors) {
             let Some(profile) = self.named(report, at, &place) else {
+                is_known = false;
                 continue;
             };
             match &first {
@@ -99,7 +101,8 @@ impl KnownProfiles {
                 None => first = Some((place, at, profile)),
             }
         }
-        first.map_or_else(Profile::standard, |(_, _, profile)| profile)
+        let profile = first.map_or_else(Profile::standard, |(_, _, profile)| profile);
+        (profile, is_known)
     }
 }
 

@@ -68,6 +68,10 @@ pub(crate) struct WrittenBackend<'r> {
     /// Where its name stands; the short form has none.
     pub at: Option<&'r Spanned<String>>,
     pub profile: Arc<Profile>,
+    /// Whether the profile is the one that was named. If not, that was told: what another one would want is not.
+    pub is_known: bool,
+    /// Whether the profile has no place left open. If not, that was told: what is missing for it is not.
+    is_filled: bool,
     pub doors: Doors<'r>,
     /// Where exports go, if that is not written but in the profile.
     implied: Option<Spanned<RawUpstream>>,
@@ -89,6 +93,11 @@ impl WrittenBackend<'_> {
     /// Whether it can be asked.
     fn is_queried(&self) -> bool {
         self.profile.has_query() && self.doors.query.is_some()
+    }
+
+    /// Whether its address would have come from the profile, if that were the right one and whole.
+    fn lacks_its_profiles(&self, door: &Spanned<RawUpstream>) -> bool {
+        door.value.url.is_none() && !(self.is_known && self.is_filled)
     }
 }
 
@@ -156,11 +165,17 @@ impl<'r> WrittenBackends<'r> {
         self.list.get(self.names.queried.place())
     }
 
+    /// Whether each profile is the one that was named, so that what all of them have together is known.
+    pub(crate) fn are_all_known(&self) -> bool {
+        self.list.iter().all(|one| one.is_known)
+    }
+
     fn one_query_api(&self, report: &mut ConfigFindings<'_>) {
-        let Some(asked) = self.queried() else {
+        let Some(asked) = self.queried().filter(|asked| asked.is_known) else {
             return;
         };
-        for other in self.list.iter().filter(|one| one.is_queried()) {
+        let known = self.list.iter().filter(|one| one.is_known);
+        for other in known.filter(|one| one.is_queried()) {
             if let Some(door) = other.doors.query
                 && other.profile.name != asked.profile.name
             {
@@ -218,10 +233,10 @@ impl<'r> WrittenBackends<'r> {
 
     /// Endpoints that some listener needs.
     pub(crate) fn needed(&self, report: &mut ConfigFindings<'_>, raw: &RawConfig) {
-        for one in &self.list {
+        for one in self.list.iter().filter(|one| one.is_known) {
             let doors = &one.doors;
             let reports = doors.collector.is_some() && doors.logs.is_some();
-            let exports = one.ingest().is_some();
+            let exports = one.ingest().is_some() || !one.is_filled;
             let is_asked = self.queried().is_some_and(|asked| asked.name == one.name);
             let (ingest, query) = (&one.profile.addresses.ingest, &one.profile.addresses.query);
             let needed = [
@@ -292,10 +307,11 @@ fn only<'r>(
     raw: Option<&'r RawUpstreams>,
 ) -> WrittenBackend<'r> {
     let doors = raw.map(Doors::of_upstreams).unwrap_or_default();
-    let profile = known.of_backend(report, "upstreams", None, &doors);
+    let (profile, is_known) = known.of_backend(report, "upstreams", None, &doors);
     let mut written = doors.each().into_iter().filter_map(|(_, door)| door);
     let at = written.next().map(place);
-    let profile = filled(report, profile, raw.map(|raw| &raw.with), at.as_ref());
+    let with = raw.map(|raw| &raw.with);
+    let (profile, is_filled) = filled(report, (profile, is_known), with, at.as_ref());
     let implied_grpc = doors
         .ingest
         .and_then(|at| grpc_address(&profile, &doors, at));
@@ -304,6 +320,8 @@ fn only<'r>(
         subject: "upstreams".to_owned(),
         at: None,
         profile,
+        is_known,
+        is_filled,
         doors,
         implied: None,
         implied_grpc,
@@ -336,9 +354,11 @@ fn several<'r>(
         }
         let subject = format!("backends.{}", at.value);
         let doors = Doors::of_backend(backend);
-        let profile = known.of_backend(report, &subject, Some(&backend.profile), &doors);
+        let (profile, is_known) =
+            known.of_backend(report, &subject, Some(&backend.profile), &doors);
         let at_profile = backend.profile.as_ref().map(drop);
-        let profile = filled(report, profile, Some(&backend.with), Some(&at_profile));
+        let (with, at_profile) = (Some(&backend.with), Some(&at_profile));
+        let (profile, is_filled) = filled(report, (profile, is_known), with, at_profile);
         let implied = doors.ingest.is_none().then(|| address(&profile, at));
         list.push(WrittenBackend {
             name: Arc::from(at.value.as_str()),
@@ -347,6 +367,8 @@ fn several<'r>(
             implied: implied.flatten(),
             implied_grpc: grpc_address(&profile, &doors, at),
             profile,
+            is_known,
+            is_filled,
             doors,
         });
     }
@@ -382,19 +404,23 @@ fn implied<T>(url: &str, at: &Spanned<T>) -> Spanned<RawUpstream> {
     })
 }
 
-/// The profile with the values that are given for its parameters. `at`: where a value that is not there is told of.
+/// The profile with the values that are given for its parameters, and whether they fit. `at`: where a value that is not there is
+/// told of. What stands in for another profile has other parameters, and is left as it is.
 fn filled(
     report: &mut ConfigFindings<'_>,
-    profile: Arc<Profile>,
+    (profile, is_known): (Arc<Profile>, bool),
     with: Option<&Entries<Spanned<String>>>,
     at: Option<&Spanned<()>>,
-) -> Arc<Profile> {
+) -> (Arc<Profile>, bool) {
+    if !is_known {
+        return (profile, false);
+    }
     let entries = || with.into_iter().flatten();
     let given: Vec<(&str, &str)> = entries()
         .map(|(name, value)| (name.value.as_str(), value.value.as_str()))
         .collect();
     let faults = match profile.filled(&given) {
-        Ok(filled) => return filled,
+        Ok(filled) => return (filled, true),
         Err(faults) => faults,
     };
     for fault in faults {
@@ -407,7 +433,7 @@ fn filled(
             report.error_with_hint(at, fault.to_string(), fault.hint());
         }
     }
-    profile
+    (profile, false)
 }
 
 /// Says which of several backends is the default one.
@@ -447,10 +473,11 @@ fn settings(
     egress: &Egress,
 ) -> BackendSettings {
     let mut door = |raw: Option<&Spanned<RawUpstream>>, which: &str, read_seconds: u64| {
+        let raw = raw.filter(|door| !written.lacks_its_profiles(door))?;
         upstream(
             report,
             &format!("{}.{which}", written.subject),
-            raw?,
+            raw,
             Duration::from_secs(read_seconds),
             egress,
             &written.profile,

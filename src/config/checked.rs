@@ -301,7 +301,8 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         }
     }
     let ingest = ingest::ingest(report, &raw.ingest);
-    for one in &settings {
+    let of_known = settings.iter().zip(&backends.list);
+    for (one, _) in of_known.filter(|(_, written)| written.is_known) {
         backend::compression(
             report,
             raw.ingest.compression.as_ref(),

@@ -22,7 +22,9 @@ pub(crate) fn query(
     raw: &RawQuery,
     backends: &WrittenBackends<'_>,
 ) -> QuerySettings {
-    let profile = &*backends.front;
+    // What the right profile would have is not known.
+    let asked = backends.queried().filter(|asked| asked.is_known);
+    let profile = asked.map(|_| &*backends.front);
     let default = QuerySettings::default();
     let longest = |seconds| Duration::ZERO..=Duration::from_secs(seconds);
     let cached = duration_between(
@@ -51,16 +53,13 @@ pub(crate) fn query(
 fn rates(
     report: &mut ConfigFindings<'_>,
     raw: &Entries<Spanned<String>>,
-    profile: &Profile,
+    profile: Option<&Profile>,
 ) -> Vec<(Arc<str>, Rate)> {
-    let classes: Vec<&str> = profile
-        .rates()
-        .iter()
-        .map(|(class, _)| class.as_ref())
-        .collect();
+    let rates = profile.into_iter().flat_map(|profile| profile.rates());
+    let classes: Vec<&str> = rates.map(|(class, _)| class.as_ref()).collect();
     let mut checked = Vec::new();
     for (class, given) in &raw.0 {
-        if !classes.contains(&class.value.as_str()) {
+        if profile.is_some() && !classes.contains(&class.value.as_str()) {
             let hint = match nearest(&class.value, classes.iter().copied()) {
                 Some(word) => format!("did you mean {}?", name(word)),
                 None => format!("the profile has {}", names(classes.iter().copied())),
@@ -96,7 +95,7 @@ fn ui(report: &mut ConfigFindings<'_>, backends: &WrittenBackends<'_>) -> UiBase
                 let hint = format!("put it at `{}.query`, or remove it", one.subject);
                 let message = format!("`{subject}` has no use: links are made for queries");
                 report.error_with_hint(at, message, hint);
-            } else if asked != Some(&one.name) {
+            } else if asked != Some(&one.name) && backends.are_all_known() {
                 let message = format!("`{subject}` has no use: links lead to one backend's pages");
                 report.error_with_hint(at, message, "remove it");
             } else {
