@@ -44,6 +44,10 @@ pub(super) enum ProfileFault {
     ParameterName(String),
     #[error("parameter `{0}` stands in no address, path or header")]
     ParameterUnused(String),
+    #[error("parameter `{0}` stands directly behind a host, and would change which it is")]
+    BehindHost(String),
+    #[error("parameter `{0}` ends a host, and may be anything")]
+    HostOpen(String),
     #[error("the parameter cannot be this: {0}")]
     ParameterValue(&'static str),
     #[error("a bound is more than nothing")]
@@ -163,6 +167,8 @@ impl ProfileFault {
                 "write 1 to 32 small letters, digits and `_`; `token`, `project`, `app` and `signal` are taken"
             }
             ProfileFault::ParameterUnused(_) => "put its name in braces somewhere, or remove it",
+            ProfileFault::BehindHost(_) => "put a `.` before it, and list its `values`, or a `/`",
+            ProfileFault::HostOpen(_) => "list its `values`, or let text end the host",
             ProfileFault::ParameterValue(_) => {
                 "in an address: letters, digits, `-`, `_` and `.`; in a path no slash"
             }

@@ -63,7 +63,7 @@ fn build(raw: ProfileFile, found: &mut Vec<PlacedFault>) -> Profile {
         .and_then(|token| kept(found, header(&token.header)));
     let names = parameters::names(&raw.parameters);
     let mut address = |given: Option<Spanned<String>>| {
-        let read = given.map(|given| parameters::address(given, &names));
+        let read = given.map(|given| parameters::address(given, &raw.parameters));
         read.and_then(|read| kept(found, read)).unwrap_or_default()
     };
     profile.addresses.ingest = address(Some(raw.addresses.ingest));

@@ -2,7 +2,8 @@
 //!
 //! What it does: reads a profile's `parameters`, holds that each has a use, and fills in what the configuration says in `with`.
 //! What it refuses to know: where the values come from. Invariants: a profile that is served has no place left open; a value
-//! cannot change which host, which segment of a path or which header it stands in.
+//! cannot change which domain, which segment of a path or which header it stands in: what a profile does not list is one label
+//! of a host, or a piece of one, with text of the profile's behind it.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -16,6 +17,8 @@ use crate::document::{Entries, Spanned};
 const TAKEN: [&str; 6] = ["token", "project", "app", "signal", "b64", "minor"];
 /// Longer than any region, tenant or data set.
 const VALUE_BYTES: usize = 253;
+/// Of a label of a host name (RFC 1035 section 2.3.4).
+const LABEL_BYTES: usize = 63;
 
 /// One that the configuration may or must give.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -27,12 +30,15 @@ pub struct ProfileParameter {
     /// All that it may be; none: anything that can stand where it is used.
     pub values: Vec<String>,
     used: Used,
+    /// Whether it may be nothing but its `values`.
+    is_listed: bool,
 }
 
 /// Where a parameter stands.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Used {
     in_address: bool,
+    in_host: bool,
     in_path: bool,
     in_header: bool,
 }
@@ -171,8 +177,8 @@ impl Profile {
 impl ProfileParameter {
     /// Why this is none of its values.
     fn refuses(&self, value: &str) -> Option<&'static str> {
-        let is_listed = self.values.is_empty() || self.values.iter().any(|known| known == value);
-        let unlisted = (!is_listed).then_some("it is another word");
+        let is_one = !self.is_listed || self.values.iter().any(|known| known == value);
+        let unlisted = (!is_one).then_some("it is another word");
         self.misfits(value).or(unlisted)
     }
 
@@ -189,6 +195,11 @@ impl ProfileParameter {
         let has_edge = value.starts_with(['.', '-']) || value.ends_with(['.', '-']);
         if self.used.in_address && (!value.bytes().all(plain) || has_edge || value.contains("..")) {
             return Some("a host name cannot have it");
+        }
+        // Values that are listed are the profile's own words.
+        let is_label = value.len() <= LABEL_BYTES && !value.contains('.');
+        if self.used.in_host && !self.is_listed && !is_label {
+            return Some("one label of a host name cannot have it");
         }
         if self.used.in_path && (value.contains(['/', '\\']) || matches!(value, "." | "..")) {
             return Some("a segment of a path cannot have it");
@@ -229,10 +240,10 @@ pub(super) fn names(raw: &Entries<RawParameter>) -> BTreeSet<String> {
 /// An address with parameters in braces.
 pub(super) fn address(
     at: Spanned<String>,
-    names: &BTreeSet<String>,
+    parameters: &Entries<RawParameter>,
 ) -> Result<String, PlacedFault> {
     let mut text = at.value.clone();
-    for name in names {
+    for name in names(parameters) {
         text = text.replace(&format!("{{{name}}}"), "p");
     }
     let rest = ["https://", "http://"]
@@ -242,11 +253,31 @@ pub(super) fn address(
     let is_sound = rest.is_some_and(|rest| {
         !rest.is_empty() && !rest.starts_with(['/', ':']) && rest.bytes().all(plain)
     });
-    if is_sound {
-        Ok(at.value)
-    } else {
-        Err(ProfileFault::Address(at.value.clone()).at(&at))
+    if !is_sound {
+        return Err(ProfileFault::Address(at.value.clone()).at(&at));
     }
+    for (name, raw) in &parameters.0 {
+        if let Some(fault) = of_host(&at.value, &name.value, !raw.values.is_empty()) {
+            return Err(fault.at(&at));
+        }
+    }
+    Ok(at.value)
+}
+
+/// The host of an address.
+fn host(address: &str) -> &str {
+    let (_, rest) = address.split_once("://").unwrap_or(("", address));
+    let host = rest.split(['/', ':']).next().unwrap_or(rest);
+    host.trim_end_matches('.')
+}
+
+/// What lets a parameter choose the domain of a host: it stands directly behind it (`a.io{x}`), or ends it and may be anything.
+fn of_host(address: &str, name: &str, is_listed: bool) -> Option<ProfileFault> {
+    let before = host(address).strip_suffix(&format!("{{{name}}}"))?;
+    if !(before.is_empty() || before.ends_with('.')) {
+        return Some(ProfileFault::BehindHost(name.to_owned()));
+    }
+    (!is_listed).then(|| ProfileFault::HostOpen(name.to_owned()))
 }
 
 /// Takes the parameters into the profile, whose addresses and exports are there already.
@@ -267,13 +298,10 @@ pub(super) fn read(
             continue;
         }
         let hole = format!("{{{name}}}");
-        let in_address = profile
-            .addresses
-            .each()
-            .iter()
-            .any(|one| one.contains(&hole));
+        let addresses = profile.addresses.each();
         let used = Used {
-            in_address,
+            in_address: addresses.iter().any(|one| one.contains(&hole)),
+            in_host: addresses.iter().any(|one| host(one).contains(&hole)),
             in_path: profile.exports.iter().any(|form| form.path_holds(&name)),
             in_header: profile.exports.iter().any(|form| form.header_holds(&name)),
         };
@@ -287,6 +315,7 @@ pub(super) fn read(
             default: None,
             values: Vec::new(),
             used,
+            is_listed: !raw.values.is_empty(),
         };
         for value in raw.values {
             match parameter.misfits(&value.value) {

@@ -55,11 +55,11 @@ fn parameters_are_filled_in_everywhere() {
             ["Basic YWNtZTpzZWNyZXQ=", "secret", "us1"],
         ),
         (
-            &[("region", "eu1"), ("tenant", "a.b-c_d")],
-            "https://a.b-c_d.ingest.eu1.example.com",
+            &[("region", "eu1"), ("tenant", "a-b_c")],
+            "https://a-b_c.ingest.eu1.example.com",
             "https://grpc.eu1.example.com:4317",
-            "/api/a.b-c_d",
-            ["Basic YS5iLWNfZDpzZWNyZXQ=", "secret", "eu1"],
+            "/api/a-b_c",
+            ["Basic YS1iX2M6c2VjcmV0", "secret", "eu1"],
         ),
     ] {
         let filled = profile.filled(given).unwrap();
@@ -114,6 +114,11 @@ fn values_that_do_not_fit_are_told_with_what_to_write() {
         (&[("tenant", "a:1")], "a host name cannot have it", "write"),
         (&[("tenant", "a?b")], "a host name cannot have it", "write"),
         (&[("tenant", "a b")], "a host name cannot have it", "write"),
+        (
+            &[("tenant", "a.evil.test")],
+            "one label of a host name cannot have it",
+            "write",
+        ),
         (&[("tenant", "")], "1 to 253 characters", "write"),
         (&[("tenant", "a\r\nb: c")], "printable ASCII", "write"),
         (&[("tenant", "é")], "printable ASCII", "write"),
@@ -200,6 +205,26 @@ fn each_mistake_is_told_in_its_place() {
             "ingest.{regio}",
             "5:22: error: `https://{tenant}.ingest.{regio}.example.com` is no address",
         ),
+        (
+            "ingest.{region}.example.com",
+            "ingest.example.com{region}",
+            "5:22: error: parameter `region` stands directly behind a host",
+        ),
+        (
+            "https://{tenant}.ingest.{region}.example.com",
+            "https://{tenant}.example-{region}:443/x",
+            "5:22: error: parameter `region` stands directly behind a host",
+        ),
+        (
+            "https://{tenant}.ingest.{region}.example.com",
+            "https://ingest.{tenant}",
+            "5:22: error: parameter `tenant` ends a host",
+        ),
+        (
+            "grpc.{region}.example.com:4317",
+            "{tenant}.:4317",
+            "error: parameter `tenant` ends a host",
+        ),
         ("https://{tenant}", "ftp://{tenant}", "is no address"),
         ("https://grpc.", "https://user@grpc.", "is no address"),
         (
@@ -261,6 +286,17 @@ fn each_mistake_is_told_in_its_place() {
         assert_ne!(text, VENDOR, "{from}");
         let fault = vendor(&text).unwrap_err();
         assert!(fault.contains(told), "{to}: {fault}");
+    }
+    // What is listed may end a host, and what stands behind it cannot lead elsewhere.
+    for (from, to) in [
+        ("grpc.{region}.example.com:4317", "grpc.{region}:4317"),
+        ("us1, values: [us1, eu1]", "us1.test, values: [us1.test]"),
+        ("ingest.{region}.example.com", "example.com/{region}"),
+        ("https://{tenant}.", "https://t-{tenant}."),
+    ] {
+        let text = VENDOR.replacen(from, to, 1);
+        assert_ne!(text, VENDOR, "{from}");
+        assert!(vendor(&text).is_ok(), "{to}");
     }
     let open = VENDOR
         .replace(
