@@ -24,6 +24,14 @@ pub(crate) enum ArgumentFault {
     Project,
     #[error("{}", OWN_NAME_FORM)]
     Name,
+    #[error("parameter `{0}` is given twice")]
+    ParameterTwice(String),
+    #[error("app `{0}` is given twice")]
+    AppTwice(String),
+    #[error(
+        "project `{0}` is given to two apps: it has one home, and apps beneath that one share it"
+    )]
+    ProjectTwice(String),
     #[error("this is over already")]
     Over,
 }

@@ -3,7 +3,7 @@
 //! What it does: takes answers from arguments, asks a person for those that are missing, and writes a configuration, a policy and
 //! empty files for secrets that `check` accepts once they are filled. What it refuses to know: any secret; it asks for none.
 //! Invariants: a file that is there is replaced only with `--force`, and a file for a secret never; without a terminal nothing is
-//! asked.
+//! asked; what `check` would not accept is not written.
 
 mod ask;
 mod files;
@@ -18,7 +18,7 @@ use std::sync::Arc;
 use clap::Args;
 
 use super::argument::ArgumentFault;
-use super::plan::load_alone;
+use super::plan::{load_alone, load_texts};
 use crate::apps::AppPath;
 use crate::clock::Clock;
 use crate::config::is_foreign_name;
@@ -121,18 +121,31 @@ pub(crate) fn init(arguments: &InitArguments) -> ExitCode {
             }
             return ExitCode::from(2);
         }
+        Err(InitUnanswered::Twice(fault)) => {
+            eprintln!("{fault}");
+            return ExitCode::from(2);
+        }
         Err(InitUnanswered::Ended) => {
             eprintln!("nothing was written");
             return ExitCode::from(2);
         }
     };
     let folder = &arguments.output;
-    if let Err(fault) = write_all(folder, &answers, arguments.force) {
+    let (config, clock) = (folder.join(files::CONFIG), Clock::system());
+    let texts = [files::config(&answers), files::policy(&answers)];
+    let foreseen = load_texts(&config, &texts, &clock);
+    if foreseen.has_errors() {
+        for finding in &foreseen.findings {
+            eprintln!("{finding}");
+        }
+        eprintln!("nothing was written: these answers would make files with the mistakes above");
+        return ExitCode::FAILURE;
+    }
+    if let Err(fault) = write_all(folder, &answers, texts, arguments.force) {
         eprintln!("{fault}");
         return ExitCode::FAILURE;
     }
-    let config = folder.join(files::CONFIG);
-    let findings = load_alone(&config, &Clock::system()).findings;
+    let findings = load_alone(&config, &clock).findings;
     for finding in &findings {
         eprintln!("{finding}");
     }
@@ -146,10 +159,15 @@ pub(crate) fn init(arguments: &InitArguments) -> ExitCode {
     }
 }
 
-fn write_all(folder: &Path, answers: &FirstSettings, force: bool) -> Result<(), InitFault> {
+fn write_all(
+    folder: &Path,
+    answers: &FirstSettings,
+    [config, policy]: [String; 2],
+    force: bool,
+) -> Result<(), InitFault> {
     let texts = [
-        (folder.join(files::CONFIG), files::config(answers)),
-        (folder.join(files::POLICY), files::policy(answers)),
+        (folder.join(files::CONFIG), config),
+        (folder.join(files::POLICY), policy),
     ];
     if let Some((there, _)) = texts
         .iter()

@@ -93,7 +93,7 @@ pub(crate) fn examine(path: &Path, clock: &Clock) -> Examined {
 /// Reads configuration, policy, and all that they name.
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
-    let mut loaded = join(path, clock, read_at, config::load(path));
+    let mut loaded = join(path, clock, read_at, config::load(path), None);
     loaded.findings.extend(
         loaded
             .checked
@@ -107,7 +107,18 @@ pub fn load(path: &Path, clock: &Clock) -> Loaded {
 /// them.
 pub(crate) fn load_alone(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
-    join(path, clock, read_at, config::load_alone(path))
+    join(path, clock, read_at, config::load_alone(path), None)
+}
+
+/// The same of texts of which the first, a configuration, would stand at `path`, and the second is its policy: no file is read.
+pub(crate) fn load_texts(path: &Path, [config, policy]: &[String; 2], clock: &Clock) -> Loaded {
+    join(
+        path,
+        clock,
+        clock.now(),
+        config::parse(path, config),
+        Some(policy),
+    )
 }
 
 fn join(
@@ -115,6 +126,7 @@ fn join(
     clock: &Clock,
     read_at: UnixMillis,
     (mut checked, mut findings): (Option<Checked>, Vec<Diagnostic>),
+    policy_text: Option<&str>,
 ) -> Loaded {
     let around = match &checked {
         Some(checked) => Some(Glance {
@@ -136,12 +148,13 @@ fn join(
             profile: checked.profile.clone(),
             backends: checked.backend_names.clone(),
         }),
+        None if policy_text.is_some() => None,
         None => config::glance(path),
     };
     let profile = around
         .as_ref()
         .map_or_else(Profile::standard, |around| around.profile.clone());
-    let policy = around.and_then(|around| read_policy(&around, clock, &mut findings));
+    let policy = around.and_then(|around| read_policy(&around, policy_text, clock, &mut findings));
     if let (Some(checked), Some(policy)) = (&mut checked, &policy) {
         findings.extend(checked.infer_trust_domains(&policy.trust_domains()));
         let bindings: Vec<&str> = policy.binding_names().collect();
@@ -163,11 +176,13 @@ fn join(
 
 fn read_policy(
     around: &Glance,
+    text: Option<&str>,
     clock: &Clock,
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Arc<Policy>> {
     let file = &around.policy;
-    let text = match std::fs::read_to_string(file) {
+    let text = text.map_or_else(|| std::fs::read_to_string(file), |text| Ok(text.to_owned()));
+    let text = match text {
         Ok(text) => text,
         Err(error) => {
             findings.push(Diagnostic::error(

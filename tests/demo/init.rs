@@ -109,6 +109,92 @@ fn what_is_there_stays() {
     );
 }
 
+/// Scenario: projects whose names are those of other files, differ in case alone, are very long, or hold what YAML does not
+/// print. Guarantees: each has a file of its own, and what is written is accepted.
+#[test]
+fn each_secret_has_a_file_of_its_own() {
+    let folder = Folder::new();
+    let long = format!("{}-\u{1f4e6}", "ä".repeat(120));
+    let names = [
+        "api-key-read",
+        "api-key+read",
+        "Shop",
+        "shop",
+        "%53hop",
+        "a\u{feff}b",
+        "\"',:#{",
+        "x'&*!|>-",
+        &long,
+        &long.replace('-', "+"),
+    ];
+    let mut arguments = arguments(&Profile::named("lightstep").unwrap(), folder.path());
+    for (number, name) in names.iter().enumerate() {
+        arguments.extend(["--app".to_owned(), format!("more/of{number}={name}")]);
+    }
+    let made = run_all(&arguments);
+    assert_eq!((made.status, made.err.as_str()), (0, ""), "{}", made.out);
+    let entries = std::fs::read_dir(folder.join("secrets")).unwrap();
+    let files: Vec<_> = entries.map(|entry| entry.unwrap().path()).collect();
+    // Those of the arguments are two more, and there is the key.
+    assert_eq!(files.len(), names.len() + 3, "{files:?}");
+    let mut folded: Vec<String> = files
+        .iter()
+        .map(|file| file.display().to_string().to_lowercase())
+        .collect();
+    folded.sort();
+    folded.dedup();
+    assert_eq!(folded.len(), files.len(), "{folded:?}");
+    for file in &files {
+        std::fs::write(file, "a-secret-9c1d").unwrap();
+    }
+    let checked = run(&["check", "--config", &folder.at("lightkeeper.yaml")]);
+    assert_eq!((checked.status, checked.err.as_str()), (0, ""));
+}
+
+/// Scenario: an answer holds characters that end a line, or that YAML does not print; others could not be served. Guarantees:
+/// what `check` would not accept is said, and nothing is written; the rest is written so that it is read again as it was said.
+#[test]
+fn nothing_is_written_that_check_would_refuse() {
+    let odd = "a\u{7f}b\u{85}c\u{2028}d\u{1}e\"f\\g\nh\u{ffff}";
+    let unprinted = "a\u{feff}b\u{2028}c\u{ffff}d\"e\\f";
+    for (argument, value, is_taken) in [
+        ("--subject", unprinted, true),
+        ("--subject", odd, false),
+        ("--audience", odd, true),
+        ("--issuer", odd, false),
+        ("--organization", odd, false),
+        ("--url", odd, false),
+        ("--url", "", false),
+        ("--audience", "", false),
+    ] {
+        let folder = Folder::new();
+        let mut arguments = arguments(&Profile::named("lightstep").unwrap(), folder.path());
+        match arguments.iter().position(|one| one == argument) {
+            Some(place) => arguments[place + 1] = value.to_owned(),
+            None => arguments.extend([argument.to_owned(), value.to_owned()]),
+        }
+        let made = run_all(&arguments);
+        let what = format!("{argument} {value:?}: {}", made.err);
+        assert_eq!(made.status == 0, is_taken, "{what}");
+        let is_there = |name: &str| folder.join(name).exists();
+        let written = ["lightkeeper.yaml", "policy.yaml", "secrets"].map(is_there);
+        assert_eq!(written, [is_taken; 3], "{what}");
+        assert!(
+            is_taken || made.err.contains("nothing was written"),
+            "{what}"
+        );
+        if is_taken {
+            let checked = run(&[
+                "check",
+                "--skip-files",
+                "--config",
+                &folder.at("lightkeeper.yaml"),
+            ]);
+            assert_eq!(checked.status, 0, "{what}: {}", checked.err);
+        }
+    }
+}
+
 /// Scenario: a script says too little, or what cannot be. Guarantees: it is told what is missing, in the arguments' words, with
 /// exit status 2, and nothing is written; a policy without a binding is one, too.
 #[test]
@@ -142,6 +228,47 @@ fn a_script_is_told_what_is_missing() {
             "1 to 255 bytes without spaces",
         ),
         (&["--with", "region"], "write it as `region=eu1`"),
+        (
+            &[
+                "--backend",
+                "logfire",
+                "--with",
+                "region=us",
+                "--with",
+                "region=eu",
+                "--issuer",
+                "https://idp.acme.example",
+                "--app",
+                "shop=shop-prod",
+            ],
+            "parameter `region` is given twice",
+        ),
+        (
+            &[
+                "--backend",
+                "logfire",
+                "--issuer",
+                "https://idp.acme.example",
+                "--app",
+                "shop=one",
+                "--app",
+                "shop=two",
+            ],
+            "app `shop` is given twice",
+        ),
+        (
+            &[
+                "--backend",
+                "logfire",
+                "--issuer",
+                "https://idp.acme.example",
+                "--app",
+                "shop=one",
+                "--app",
+                "shop/cart=one",
+            ],
+            "project `one` is given to two apps",
+        ),
     ] {
         let ended = told(given);
         assert_eq!(ended.status, 2, "{given:?}: {}", ended.err);

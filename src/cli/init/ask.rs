@@ -3,10 +3,11 @@
 //! What it does: takes what arguments say, and asks a person at a terminal for the rest. What it refuses to know: what becomes of
 //! the answers. Invariants: nothing is asked without a terminal at both ends; an answer is read as the argument would be.
 
+use std::collections::BTreeSet;
 use std::io::{IsTerminal as _, Write as _};
 use std::sync::Arc;
 
-use super::{AUDIENCE, FirstSettings, InitArguments, LISTEN, parse_app, parse_backend};
+use super::{AUDIENCE, AppProject, FirstSettings, InitArguments, LISTEN, parse_app, parse_backend};
 use crate::cli::argument::ArgumentFault;
 use crate::profiles::{ParameterFault, Profile, ProfileParameter};
 
@@ -16,6 +17,8 @@ pub(super) enum InitUnanswered {
     Missing(Vec<String>),
     /// The profile's parameters cannot be these.
     Parameters(Vec<ParameterFault>),
+    /// Two of them speak of one thing.
+    Twice(ArgumentFault),
     /// The person ended the questions.
     Ended,
 }
@@ -161,7 +164,10 @@ fn asked(given: &InitArguments) -> Result<FirstSettings, InitUnanswered> {
             read,
         };
         match prompt.ask()? {
-            Some(app) => answers.apps.push(app),
+            Some(app) => match conflict(&answers.apps, &app) {
+                Some(fault) => eprintln!("{fault}"),
+                None => answers.apps.push(app),
+            },
             None => break,
         }
     }
@@ -193,8 +199,33 @@ fn answers(given: &InitArguments, profile: Arc<Profile>, issuer: String) -> Firs
     }
 }
 
+/// What is wrong with an app and its project beside those that are known.
+fn conflict(known: &[AppProject], new: &AppProject) -> Option<ArgumentFault> {
+    if known.iter().any(|one| one.app == new.app) {
+        return Some(ArgumentFault::AppTwice(new.app.as_str().to_owned()));
+    }
+    let has_home = known.iter().any(|one| one.project == new.project);
+    has_home.then(|| ArgumentFault::ProjectTwice(new.project.clone()))
+}
+
+/// What is said twice.
+fn twice(answers: &FirstSettings) -> Option<ArgumentFault> {
+    let mut keys = BTreeSet::new();
+    let again = answers.with.iter().find(|(key, _)| !keys.insert(key));
+    if let Some((key, _)) = again {
+        return Some(ArgumentFault::ParameterTwice(key.clone()));
+    }
+    let apps = answers.apps.iter().enumerate();
+    let earlier = |place| answers.apps.get(..place).unwrap_or_default();
+    apps.into_iter()
+        .find_map(|(place, app)| conflict(earlier(place), app))
+}
+
 /// With the profile's parameters in their places.
 fn filled(answers: FirstSettings) -> Result<FirstSettings, InitUnanswered> {
+    if let Some(fault) = twice(&answers) {
+        return Err(InitUnanswered::Twice(fault));
+    }
     let pairs = answers.with.iter();
     let pairs: Vec<(&str, &str)> = pairs.map(|(key, value)| (&**key, &**value)).collect();
     match answers.profile.filled(&pairs) {

@@ -1,11 +1,15 @@
 //! The texts of a first configuration.
 //!
 //! What it does: writes configuration and policy from answers, says which files are for secrets, and what to do next. What it
-//! refuses to know: where the answers came from. Invariants: every text of a person's is quoted; JSON's strings are YAML's.
+//! refuses to know: where the answers came from. Invariants: every text of a person's is quoted, and what YAML does not print is
+//! escaped; each secret has a file of its own, also where a disk does not tell small letters from capital ones.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
+
+use aws_lc_rs::digest;
+use data_encoding::HEXLOWER;
 
 use super::{AppProject, FirstSettings};
 use crate::percent;
@@ -15,11 +19,25 @@ pub(super) const POLICY: &str = "policy.yaml";
 pub(super) const SECRETS: &str = "secrets";
 /// The issuer's name in both files.
 const ISSUER: &str = "idp";
-/// The key that queries are asked with.
-const READ_KEY: &str = "secrets/api-key-read";
+/// The key that queries are asked with. No project's file has a `+` and a word.
+const READ_KEY: &str = "secrets/api-key+read";
+/// Longer names become shorter, so that each disk takes them.
+const FILE_NAME_BYTES: usize = 200;
 
+/// As a string of JSON's, which is one of YAML's, too, but for what YAML does not print (YAML 1.2.2 section 5.1) and what YAML 1.1
+/// takes for the end of a line: that is escaped.
 fn quoted(text: &str) -> String {
-    serde_json::Value::from(text).to_string()
+    let json = serde_json::Value::from(text).to_string();
+    let mut quoted = String::with_capacity(json.len());
+    for letter in json.chars() {
+        match u32::from(letter) {
+            code @ (0x7f..=0x9f | 0x2028 | 0x2029 | 0xfeff | 0xfffe | 0xffff) => {
+                let _ = write!(quoted, "\\u{code:04x}");
+            }
+            _ => quoted.push(letter),
+        }
+    }
+    quoted
 }
 
 /// The projects, each once.
@@ -34,14 +52,28 @@ fn projects(answers: &FirstSettings) -> Vec<&str> {
     names
 }
 
-fn secret(project: &str) -> String {
-    format!("{SECRETS}/{}", percent::encode(project))
+/// The file for a project's token, named after it.
+fn secret(answers: &FirstSettings, project: &str) -> String {
+    const WORDS_BYTES: usize = 64;
+    const DIGITS: usize = 16;
+    let name = percent::encode(project).to_string();
+    let is_twin = |other: &&str| *other != project && other.eq_ignore_ascii_case(project);
+    if name.len() <= FILE_NAME_BYTES && !projects(answers).iter().any(is_twin) {
+        return format!("{SECRETS}/{name}");
+    }
+    let digits = HEXLOWER.encode(digest::digest(&digest::SHA256, project.as_bytes()).as_ref());
+    let words: String = name.chars().take(WORDS_BYTES).collect();
+    let digits: String = digits.chars().take(DIGITS).collect();
+    format!("{SECRETS}/{words}+{digits}")
 }
 
 /// The files for secrets, relative to the configuration.
 pub(super) fn secrets(answers: &FirstSettings) -> Vec<String> {
     let mut files: Vec<String> = match answers.profile.wants_credential {
-        true => projects(answers).into_iter().map(secret).collect(),
+        true => {
+            let projects = projects(answers).into_iter();
+            projects.map(|one| secret(answers, one)).collect()
+        }
         false => Vec::new(),
     };
     if answers.profile.has_query() {
@@ -66,7 +98,7 @@ pub(super) fn config(answers: &FirstSettings) -> String {
     if profile.wants_credential {
         vault.push_str("  projects:\n");
         for project in projects(answers) {
-            let (name, file) = (quoted(project), quoted(&secret(project)));
+            let (name, file) = (quoted(project), quoted(&secret(answers, project)));
             let _ = writeln!(
                 vault,
                 "    {name}: {{ access_token: [{{ file: {file} }}] }}"
