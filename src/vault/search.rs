@@ -1,9 +1,10 @@
 //! Finding the vault's credentials in what comes back from a backend.
 //!
-//! What it does: looks for all credentials at once, in any case, as they are, as hexadecimal or base64 digits at any
-//! alignment, and behind percent-encoding and JSON escapes. What it refuses to know: what an answer means, and what is
-//! done about a find. Invariants: one pass over a text for all credentials, and one more for each layer of escapes, of
-//! which there are at most `LAYERS`; blanking keeps a text's length and stays within JSON strings; a credential no longer
+//! What it does: looks for all credentials at once, in any case, as they are, in UTF-16 of either order, as hexadecimal
+//! digits, as base64 digits at any alignment, once or twice, and behind percent-encoding, JSON escapes and character
+//! references of HTML and XML. What it refuses to know: what an answer means, and what is done about a find, and every other
+//! way to write a text. Invariants: one pass over a text for all credentials, and one more for each layer of escapes, of
+//! which there are at most `LAYERS`; a credential has a constant number of spellings, made once; blanking keeps a text's length and stays within JSON strings; a credential no longer
 //! than a word (`SHORTEST_BYTES`) is not looked for, because it would be found in ordinary text. The automaton holds the
 //! ends of the credentials as long as its vault lives, and does not wipe them.
 
@@ -233,15 +234,32 @@ fn written(secret: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
     if secret.len() < SHORTEST_BYTES {
         return Vec::new();
     }
-    let hex = HEXLOWER.encode(secret);
+    let mut wide = Zeroizing::new(Vec::with_capacity(2 * secret.len()));
+    secret.iter().for_each(|byte| wide.extend([*byte, 0]));
+    // Both orders have these bytes, and the last NUL before or after them.
+    wide.pop();
     let mut all = vec![
         Zeroizing::new(secret.to_vec()),
-        Zeroizing::new(hex.into_bytes()),
+        Zeroizing::new(HEXLOWER.encode(secret).into_bytes()),
+        wide,
     ];
+    let once = digits(secret);
+    let twice = once.iter().flat_map(|once| digits(once));
+    for text in twice.collect::<Vec<_>>().into_iter().chain(once) {
+        if !all.contains(&text) {
+            all.push(text);
+        }
+    }
+    all
+}
+
+/// A text in base64, as far as it does not depend on its neighbours there.
+fn digits(text: &[u8]) -> Vec<Zeroizing<Vec<u8>>> {
+    let mut all = Vec::new();
     // Base64 writes three bytes as four digits: what precedes the credential in the encoded text shifts it (RFC 4648
     // section 4). Digits that depend on its neighbours are left out at both ends.
     for (before, skipped) in [(0, 0), (1, 2), (2, 3)] {
-        let shifted = Zeroizing::new([&vec![0; before], secret].concat());
+        let shifted = Zeroizing::new([&vec![0; before], text].concat());
         let digits = shifted.len() * 8 / 6;
         for engine in [STANDARD_NO_PAD, URL_SAFE_NO_PAD] {
             let encoded = Zeroizing::new(engine.encode(&*shifted));
@@ -288,19 +306,56 @@ fn unit(text: &[u8], at: usize) -> (u8, usize) {
         },
         (b'\\', escaped @ (b'/' | b'"' | b'\\')) => (escaped, 2),
         (b'\\', b'b' | b'f' | b'n' | b'r' | b't') => (0, 2),
+        (b'&', _) => reference(text.get(at..).unwrap_or_default()).unwrap_or((b'&', 1)),
         (plain, _) => (plain, 1),
     }
+}
+
+/// The character reference with which a text begins: what it stands for, and its length. Of the names those that XML has; HTML
+/// has some 2,000 more, and none of those that escaping libraries write.
+fn reference(text: &[u8]) -> Option<(u8, usize)> {
+    const NAMES: [(&[u8], u8); 5] = [
+        (b"&amp;", b'&'),
+        (b"&lt;", b'<'),
+        (b"&gt;", b'>'),
+        (b"&quot;", b'"'),
+        (b"&apos;", b'\''),
+    ];
+    // With leading zeros.
+    const MOST_DIGITS: usize = 8;
+    let Some(number) = text.strip_prefix(b"&#") else {
+        let named = NAMES.iter().find(|(name, _)| text.starts_with(name));
+        return named.map(|(name, byte)| (*byte, name.len()));
+    };
+    let (radix, number) = match number {
+        [b'x' | b'X', rest @ ..] => (16, rest),
+        _ => (10, number),
+    };
+    let end = number
+        .iter()
+        .take(MOST_DIGITS + 1)
+        .position(|byte| *byte == b';')?;
+    let digits = std::str::from_utf8(number.get(..end)?).ok()?;
+    let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
+    let value = u32::from_str_radix(digits, radix)
+        .ok()
+        .filter(|_| is_number)?;
+    let byte = u8::try_from(value).ok().filter(u8::is_ascii);
+    Some((
+        byte.unwrap_or_default(),
+        text.len() - number.len() + end + 1,
+    ))
 }
 
 /// The text with one layer of escapes undone; `None` if it has none that could hide a credential.
 fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
     // The others are common in answers (quoted queries, line ends) and stand for what few credentials hold.
     let hides = |at: usize| match (text.get(at), text.get(at + 1)) {
-        (Some(b'%'), _) => unit(text, at).1 > 1,
+        (Some(b'%' | b'&'), _) => unit(text, at).1 > 1,
         (_, Some(b'/' | b'u' | b'\\' | b'"')) => true,
         _ => false,
     };
-    let first = memchr::memchr2_iter(b'%', b'\\', text).find(|at| hides(*at))?;
+    let first = memchr::memchr3_iter(b'%', b'\\', b'&', text).find(|at| hides(*at))?;
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
     let mut next = first;
@@ -313,7 +368,7 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
         out.push(byte);
         at = next + length;
         let rest = text.get(at..).unwrap_or_default();
-        next = memchr::memchr2(b'%', b'\\', rest).map_or(text.len(), |step| at + step);
+        next = memchr::memchr3(b'%', b'\\', b'&', rest).map_or(text.len(), |step| at + step);
     }
 }
 
