@@ -163,6 +163,10 @@ struct PieceResults {
     keys: Vec<(PartKey, Option<PartialSuccess>)>,
     sent: u64,
     too_large: u64,
+    /// Members that pieces cannot carry.
+    unknown: u64,
+    /// What the backend dropped of pieces that it took, as it says.
+    dropped: HeaderMap,
     /// The least size of several items that the backend refused as too large.
     refused_bytes: Option<usize>,
     /// Smallest pieces that it refused so.
@@ -219,6 +223,8 @@ impl PieceResults {
             keys: self.keys,
             pieces: self.sent,
             is_too_large: false,
+            unknown: self.unknown,
+            dropped: self.dropped,
         }
     }
 }
@@ -428,6 +434,9 @@ impl Cutter<'_> {
                 });
                 self.merged.taken(said.clone());
                 self.merged.keys.push((key, said));
+                if let Some(delivered) = &outcome.delivered {
+                    delivered.add_dropped(&mut self.merged.dropped);
+                }
                 self.learn(bytes);
             }
             PartResult::Refused(_) => {
@@ -459,6 +468,7 @@ impl Cutter<'_> {
         });
         let transcoded = transcoded.map_err(outgoing::refused)?;
         self.sending.shared.metrics.not_carried(transcoded.unknown);
+        self.merged.unknown += transcoded.unknown;
         let message = transcoded.message;
         let Sending {
             snapshot, route, ..

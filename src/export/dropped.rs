@@ -48,6 +48,17 @@ pub(crate) fn add(to: &mut HeaderMap, told: &HeaderMap) {
     }
 }
 
+/// What two backends say of the same items: the larger counts, the words of both.
+pub(crate) fn wider(to: &mut HeaderMap, told: &HeaderMap) {
+    for (name, value) in told {
+        match (to.get(name).and_then(number), number(value)) {
+            (Some(known), Some(count)) if known >= count => {}
+            (Some(_), Some(_)) => put(to, name, value.clone()),
+            _ => add(to, &HeaderMap::from_iter([(name.clone(), value.clone())])),
+        }
+    }
+}
+
 fn put(to: &mut HeaderMap, name: &HeaderName, value: HeaderValue) {
     to.insert(name.clone(), value);
 }
@@ -107,6 +118,25 @@ mod tests {
             ("otlp-metrics-dropped", "1"),
         ];
         assert_eq!(sum, map(&expected));
+        let other = map(&[
+            ("otlp-points-dropped", "2"),
+            ("otlp-metrics-dropped", "4"),
+            ("otlp-invalid-names", "c"),
+            ("otlp-invalid-units", "x"),
+        ]);
+        let mut both = map(&[
+            ("otlp-points-dropped", "3"),
+            ("otlp-metrics-dropped", "1"),
+            ("otlp-invalid-names", "a"),
+        ]);
+        wider(&mut both, &other);
+        let expected = [
+            ("otlp-points-dropped", "3"),
+            ("otlp-metrics-dropped", "4"),
+            ("otlp-invalid-names", "a, c"),
+            ("otlp-invalid-units", "x"),
+        ];
+        assert_eq!(both, map(&expected));
     }
 
     #[test]

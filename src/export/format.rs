@@ -27,6 +27,8 @@ pub(crate) struct PartFormat {
     pub protocol: Protocol,
     pub encoding: Encoding,
     pub coding: Coding,
+    /// Whether that is another compression than it came in.
+    pub is_recoded: bool,
 }
 
 impl PartFormat {
@@ -53,10 +55,12 @@ impl PartFormat {
             .chain(others.iter().copied())
             .find(takes)?;
         let accepts = profile.exports(format.signal).accepts;
+        let coding = compression.leaving(came, accepts);
         Some(PartFormat {
             protocol,
             encoding,
-            coding: compression.leaving(came, accepts),
+            coding,
+            is_recoded: coding != came,
         })
     }
 

@@ -3,6 +3,9 @@
 //! What it does: says which of two results counts, and puts their words together. What it refuses to know: what a result is of. Invariants: what may be
 //! tried again decides before what is final, and a success is that of all; words are bounded.
 
+use http::HeaderMap;
+
+use super::dropped;
 use super::part::{PartOutcome, PartResult};
 use super::success::add_words;
 use crate::otlp::PartialSuccess;
@@ -20,6 +23,8 @@ pub(crate) fn weight(refusal: &Refusal) -> u64 {
 /// What came of a part that two backends must take. What may be tried again decides; else what is refused.
 pub(crate) fn joined(primary: PartOutcome, other: PartOutcome) -> PartOutcome {
     use PartResult::{Again, Refused, Remembered, Taken};
+    let mut dropped = primary.dropped();
+    dropped::wider(&mut dropped, &other.dropped());
     let mut keys = primary.keys;
     keys.extend(other.keys);
     let (fate, delivered) = match (primary.fate, other.fate) {
@@ -32,6 +37,7 @@ pub(crate) fn joined(primary: PartOutcome, other: PartOutcome) -> PartOutcome {
             (Taken(both(one, two)), None)
         }
     };
+    let is_kept = delivered.is_some();
     PartOutcome {
         fate,
         upstream_status: primary.upstream_status.or(other.upstream_status),
@@ -39,6 +45,8 @@ pub(crate) fn joined(primary: PartOutcome, other: PartOutcome) -> PartOutcome {
         keys,
         pieces: primary.pieces + other.pieces,
         is_too_large: false,
+        unknown: primary.unknown + other.unknown,
+        dropped: if is_kept { HeaderMap::new() } else { dropped },
     }
 }
 

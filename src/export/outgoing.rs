@@ -191,6 +191,7 @@ mod tests {
             protocol: Protocol::Http,
             encoding: Encoding::Json,
             coding: Coding::Identity,
+            is_recoded: false,
         };
         let budget = crate::limits::Budget::new(0);
         let message = vec![

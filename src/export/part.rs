@@ -67,6 +67,10 @@ pub(crate) struct PartOutcome {
     pub pieces: u64,
     /// Whether it was refused because it is too large.
     pub is_too_large: bool,
+    /// Members that pieces could not carry.
+    pub unknown: u64,
+    /// What backends dropped, as answers say that are not kept.
+    pub dropped: HeaderMap,
 }
 
 impl PartOutcome {
@@ -82,7 +86,18 @@ impl PartOutcome {
             keys: Vec::new(),
             pieces: 0,
             is_too_large: false,
+            unknown: 0,
+            dropped: HeaderMap::new(),
         }
+    }
+
+    /// What backends say that they dropped of it.
+    pub(crate) fn dropped(&self) -> HeaderMap {
+        let mut told = self.dropped.clone();
+        if let Some(delivered) = &self.delivered {
+            delivered.add_dropped(&mut told);
+        }
+        told
     }
 
     /// A part that could not be sent at all.
@@ -288,11 +303,19 @@ pub(super) fn judged(
     answers: &Answers,
 ) -> JudgedAnswer {
     let is_converted = !format.is_of(manner);
+    let is_made_here = is_converted || format.is_recoded;
     let fate = match success::settle(manner.leaving(format), said, answers) {
         Some(partial) => PartResult::Taken(partial),
-        None if is_converted && is_of_the_form(said.status().as_u16()) => unusable(),
+        // The profile says that this form is taken: the caller is not at fault.
+        None if is_made_here && is_of_the_form(said.status().as_u16()) => {
+            PartResult::Again(Refusal::new(Reason::UpstreamFormRefused))
+        }
         None => judge(said, answers),
     };
+    let is_of_our_form = matches!(
+        &fate,
+        PartResult::Again(refusal) if refusal.reason == Reason::UpstreamFormRefused
+    );
     let is_too_large =
         matches!(fate, PartResult::Refused(_)) && said.meaning(answers) == AnswerMeaning::TooLarge;
     if is_converted {
@@ -303,8 +326,8 @@ pub(super) fn judged(
         *said = translated::translated(manner, said, taken);
     }
     // What a profile alone takes for temporary, and what speaks of the way.
-    let is_ours =
-        is_converted && matches!(fate, PartResult::Again(_)) && !translated::may_come_again(said);
+    let is_last_word = is_converted && !translated::may_come_again(said);
+    let is_ours = is_of_our_form || (is_last_word && matches!(fate, PartResult::Again(_)));
     JudgedAnswer {
         fate,
         is_too_large,

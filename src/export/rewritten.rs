@@ -18,7 +18,7 @@ use super::legs::{LegEnds, Legs};
 use super::outgoing;
 use super::part::{OutgoingPart, PartOutcome, PartResult, send_all};
 use super::part_keys::PartKeys;
-use super::send::{Said, deadline};
+use super::send::deadline;
 use super::success::add_words;
 use super::tally::Tally;
 use super::target::{Outset, PartTarget};
@@ -441,23 +441,22 @@ async fn finish(
         }
         return exchange.state.settled(passed);
     }
+    // What is told of several parts is in the detail already.
+    let untold = |refusal: Refusal| Refusal {
+        detail: refusal.detail.filter(|_| split.parts.len() == 1),
+        ..refusal
+    };
     if let Some(refusal) = again {
         remember(context, &outcomes, &legs, keys);
-        return exchange.state.settled(Err(refusal));
+        return exchange.state.settled(Err(untold(refusal)));
     }
     if !has_taken {
-        return exchange.state.settled(Err(
-            final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused))
-        ));
+        let refusal = final_refusal.unwrap_or_else(|| Refusal::new(Reason::UpstreamRefused));
+        return exchange.state.settled(Err(untold(refusal)));
     }
     let mut dropped = HeaderMap::new();
-    for delivered in outcomes
-        .iter()
-        .filter_map(|outcome| outcome.delivered.as_ref())
-    {
-        if let Said::Grpc(answer) = &delivered.said {
-            dropped::add(&mut dropped, &dropped::told(answer));
-        }
+    for outcome in &outcomes {
+        dropped::add(&mut dropped, &outcome.dropped());
     }
     let said = (merged.rejected > 0 || !merged.message.is_empty()).then_some(&merged);
     let body = otlp::write_answer(manner.signal, manner.encoding, said);
@@ -478,6 +477,7 @@ async fn finish(
 /// What the record says besides numbers.
 fn detail(split: &Split, unknown: u64, outcomes: &[PartOutcome]) -> Option<String> {
     let mut detail = split.rejected.message();
+    let unknown = outcomes.iter().fold(unknown, |sum, one| sum + one.unknown);
     if let Some(words) = outgoing::not_carried(unknown) {
         add_words(detail.get_or_insert_default(), &words);
     }
@@ -485,6 +485,16 @@ fn detail(split: &Split, unknown: u64, outcomes: &[PartOutcome]) -> Option<Strin
     if pieces > 0 {
         let words = format!("{pieces} pieces were sent of what is larger than the backend takes");
         add_words(detail.get_or_insert_default(), &words);
+    }
+    // Of a single part the refusal itself is told.
+    let several = split.parts.iter().zip(outcomes);
+    for (part, outcome) in several.filter(|_| split.parts.len() > 1) {
+        if let PartResult::Refused(Some(refusal)) | PartResult::Again(refusal) = &outcome.fate
+            && let Some(why) = &refusal.detail
+        {
+            let words = format!("project {}: {why}", part.project().unwrap_or("none"));
+            add_words(detail.get_or_insert_default(), &words);
+        }
     }
     detail
 }

@@ -12,6 +12,7 @@ use std::time::Duration;
 use http::{HeaderMap, Method, StatusCode, header};
 use tokio::time::Instant;
 
+use super::dropped;
 use crate::accept::Protocol;
 use crate::call::echoes::EchoGuard;
 use crate::forward::{
@@ -72,6 +73,15 @@ pub(crate) struct Delivered {
     pub said: Said,
     /// Holds the answer's place in the memory budget.
     pub held: Reservation,
+}
+
+impl Delivered {
+    /// Adds what the backend says that it dropped.
+    pub(super) fn add_dropped(&self, to: &mut HeaderMap) {
+        if let Said::Grpc(answer) = &self.said {
+            dropped::add(to, &dropped::told(answer));
+        }
+    }
 }
 
 impl Said {
@@ -168,8 +178,8 @@ pub(crate) fn is_code_of_the_way(code: u16) -> bool {
     code == 12
 }
 
-/// Whether a status speaks of the form that the export was put into, if that was done here (RFC 9110 sections 15.5.7 and
-/// 15.5.16).
+/// Whether a status speaks of the form that the export was put into, encoding or compression, if that was done here (RFC 9110
+/// sections 15.5.7 and 15.5.16).
 pub(crate) fn is_of_the_form(status: u16) -> bool {
     matches!(status, 406 | 415)
 }

@@ -483,6 +483,7 @@ mod tests {
                     protocol: backends.0,
                     encoding: backends.1,
                     coding: Coding::Identity,
+                    is_recoded: false,
                 };
                 let mut said = success(format(backends), partial.as_ref());
                 let found =

@@ -178,12 +178,6 @@ reasons! {
         "The gateway has no keys of your issuer now." "It is not your fault; try again.";
     RevocationUnavailable "revocation_unavailable" [Unavailable] Operator
         "The gateway cannot tell now whether certificates were revoked." "It is not your fault; try again.";
-    ProofsBusy "proofs_busy" [Unavailable] Gateway
-        "Too many proofs are being judged elsewhere now." "It is not your fault; try again.";
-    ProofsPenalty "proofs_penalty" [Unavailable] Caller
-        "From your address came too many proofs that did not hold." "Wait a minute, and look for a client with wrong credentials.";
-    ProofsTimeout "proofs_timeout" [Unavailable] Provider
-        "Who judges your proof did not answer in time." "It is not your fault; try again.";
     // A login fails.
     LoginNotOffered "login_not_offered" [Unknown] Caller
         "No login with a browser is offered here." "Use a token or a certificate.";
@@ -367,6 +361,8 @@ reasons! {
         "The backend refuses it for good." "Look at its limits on size, age and names.";
     UpstreamAnswerUnusable "upstream_answer_unusable" [UpstreamBroken] Backend
         "The backend's answer makes no sense here." "Tell an operator if it stays so.";
+    UpstreamFormRefused "upstream_form_refused" [UpstreamBroken] Operator
+        "The backend does not take the encoding or compression that the gateway put the export into, which its profile promises." "Correct `accepts` in the backend's profile; exporters come again.";
     UpstreamPage "upstream_page" [UpstreamBroken] Backend
         "Something else answered in the backend's place, with a page." "Tell an operator; your data is wanted again.";
     UpstreamAnswerTooLarge "upstream_answer_too_large" [UpstreamBroken] Backend

@@ -306,12 +306,13 @@ async fn what_speaks_of_the_way_is_no_last_word() {
         .flat_map(|form| [(form, false), (form, true)])
     {
         let world = world(&taken.profile("gzip, identity"), streams).await;
-        for (status, form) in [404, 415, 421, 431, 520]
+        for (status, form) in [404, 406, 415, 421, 431, 520]
             .into_iter()
             .flat_map(|status| FORMS.map(|form| (status, form)))
         {
             // In its own form it is the client's.
-            if status == 415 && form == taken {
+            let is_of_the_form = matches!(status, 406 | 415);
+            if is_of_the_form && form == taken {
                 continue;
             }
             world.emulator.heal();
@@ -328,7 +329,43 @@ async fn what_speaks_of_the_way_is_no_last_word() {
             }
             let id = answer.header("lightkeeper-request-id").unwrap();
             let record = stage::record(&world, &id).await;
-            assert_eq!(record["reason"], "upstream_answer_unusable", "{what}");
+            let expected = match is_of_the_form {
+                true => "upstream_form_refused",
+                false => "upstream_answer_unusable",
+            };
+            assert_eq!(record["reason"], expected, "{what}");
+        }
+    }
+}
+
+/// Scenario: a backend refuses the compression of exports in its own encoding, of which some came so and others were compressed anew
+/// because its profile does not take how they came; in both lanes. Guarantees: only who chose the compression is told that it is
+/// not taken; what was compressed here comes again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_compression_that_we_chose_is_not_the_callers() {
+    for (streams, form) in [false, true]
+        .into_iter()
+        .flat_map(|streams| [Form::Protobuf, Form::Json].map(|form| (streams, form)))
+    {
+        let world = world(&form.profile("gzip"), streams).await;
+        for (status, coding, is_ours) in [
+            (415, Coding::Gzip, false),
+            (415, Coding::Zstd, true),
+            (406, Coding::Zstd, true),
+        ] {
+            world.emulator.heal();
+            world.emulator.clear();
+            world.emulator.fail(Endpoints::All, Fault::status(status));
+            let caller = caller(&world).compressing(coding);
+            let answer = export(caller, form, &Sample::traces("checkout", 3)).await;
+            let what = format!("{status} {coding:?} {form:?}, streams: {streams}");
+            let sent = world.emulator.captured();
+            assert_eq!(sent[0].header("content-encoding"), ["gzip"], "{what}");
+            assert_eq!(answer.status, if is_ours { 502 } else { status }, "{what}");
+            let id = answer.header("lightkeeper-request-id").unwrap();
+            let record = stage::record(&world, &id).await;
+            let is_told = record["reason"] == "upstream_form_refused";
+            assert_eq!(is_told, is_ours, "{what}: {record}");
         }
     }
 }
@@ -354,6 +391,45 @@ async fn parts_are_answered_as_one() {
                 "{form:?} to {taken:?}"
             );
         }
+    }
+}
+
+/// Scenario: an export of two projects of which one has what no protobuf can hold; that of the other has members that no table has.
+/// Guarantees: the record says which project's part was refused and why, and what could not be carried.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_record_says_why_a_part_was_not_sent() {
+    let world = world(&Form::Protobuf.profile("identity"), false).await;
+    let of = |service: &str, span: serde_json::Value| {
+        serde_json::json!({
+            "resource": { "attributes": [{ "key": "service.name", "value": { "stringValue": service } }] },
+            "scopeSpans": [{ "spans": [span] }],
+        })
+    };
+    let good = serde_json::json!({ "traceId": "5b8efff798038103d269b633813fc60c", "spanId": "eee19b7ec3c1b174", "odd": 1 });
+    let wrong = serde_json::json!({ "traceId": "no" });
+    let token = world.issuer.token("checkout-collector");
+    let caller = || world.plain_caller().bearer(&token);
+    let both = serde_json::json!({ "resourceSpans": [of("checkout", good), of("payments", wrong.clone())] });
+    let answer = caller().post("/v1/traces", &both).await.unwrap();
+    assert_eq!(told(Form::Json, Signal::Traces, &answer), Told::Taken(1));
+    let detail_of = async |answer: &Answer| {
+        let id = answer.header("lightkeeper-request-id").unwrap();
+        let record = stage::record(&world, &id).await;
+        record["detail"].as_str().unwrap_or_default().to_owned()
+    };
+    let detail = detail_of(&answer).await;
+    assert!(
+        detail.contains("project payments-prod: ") && detail.contains("traceId"),
+        "{detail}"
+    );
+    assert!(detail.contains("1 unknown fields"), "{detail}");
+    let none = serde_json::json!({ "resourceSpans": [of("checkout", wrong.clone()), of("payments", wrong)] });
+    let answer = caller().post("/v1/traces", &none).await.unwrap();
+    assert_eq!(answer.status, 400);
+    let detail = detail_of(&answer).await;
+    for project in ["checkout-prod", "payments-prod"] {
+        let words = format!("project {project}: ");
+        assert_eq!(detail.matches(&words).count(), 1, "{detail}");
     }
 }
 
