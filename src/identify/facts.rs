@@ -88,6 +88,51 @@ impl Facts {
             | Method::Webhook => self.certificate.as_ref()?.spiffe.as_deref(),
         }
     }
+
+    /// About how much memory they take, for stores that are bounded in bytes.
+    pub(super) fn weight_bytes(&self) -> usize {
+        let names = self.groups.iter().map(|group| group.len() + TEXT_BYTES);
+        let certificate = self.certificate.as_ref().map_or(0, |certificate| {
+            let names = certificate.dns.iter().map(|name| name.len() + TEXT_BYTES);
+            size_of::<CertificateFacts>()
+                + names.sum::<usize>()
+                + certificate.spiffe.as_ref().map_or(0, String::len)
+                + certificate.subject.len()
+                + certificate.fingerprint.len()
+        });
+        size_of::<Facts>()
+            + self.subject.len()
+            + names.sum::<usize>()
+            + members_bytes(&self.claims)
+            + certificate
+    }
+}
+
+/// What a text takes besides its bytes: pointer, length, capacity, and the allocator's share.
+const TEXT_BYTES: usize = 32;
+/// The leaf of a map of JSON, which has room for eleven members.
+const LEAF_BYTES: usize = 11 * (size_of::<String>() + size_of::<serde_json::Value>()) + 16;
+
+/// Claims are read by a parser that bounds their depth, so that this ends.
+fn members_bytes(members: &serde_json::Map<String, serde_json::Value>) -> usize {
+    let inside = members
+        .iter()
+        .map(|(name, value)| name.len() + value_bytes(value));
+    // Leaves are at least half full.
+    members.len().div_ceil(6) * LEAF_BYTES + inside.sum::<usize>()
+}
+
+fn value_bytes(value: &serde_json::Value) -> usize {
+    use serde_json::Value;
+    match value {
+        Value::Null | Value::Bool(_) | Value::Number(_) => 0,
+        Value::String(text) => text.len() + TEXT_BYTES,
+        Value::Array(values) => {
+            let inside = values.iter().map(value_bytes);
+            values.len() * size_of::<Value>() + inside.sum::<usize>()
+        }
+        Value::Object(members) => members_bytes(members),
+    }
 }
 
 /// What a verified client certificate says, as far as its authority may say it.

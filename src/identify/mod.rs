@@ -15,6 +15,11 @@ mod claim_path;
 mod claims;
 mod client_token;
 mod client_token_hash;
+#[cfg_attr(
+    not(test),
+    expect(dead_code, reason = "verifiers that ask another party follow")
+)]
+mod consultations;
 mod doubts;
 mod event;
 mod facts;

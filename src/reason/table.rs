@@ -178,6 +178,12 @@ reasons! {
         "The gateway has no keys of your issuer now." "It is not your fault; try again.";
     RevocationUnavailable "revocation_unavailable" [Unavailable] Operator
         "The gateway cannot tell now whether certificates were revoked." "It is not your fault; try again.";
+    ProofsBusy "proofs_busy" [Unavailable] Gateway
+        "Too many proofs are being judged elsewhere now." "It is not your fault; try again.";
+    ProofsPenalty "proofs_penalty" [Unavailable] Caller
+        "From your address came too many proofs that did not hold." "Wait a minute, and look for a client with wrong credentials.";
+    ProofsTimeout "proofs_timeout" [Unavailable] Provider
+        "Who judges your proof did not answer in time." "It is not your fault; try again.";
     // A login fails.
     LoginNotOffered "login_not_offered" [Unknown] Caller
         "No login with a browser is offered here." "Use a token or a certificate.";

@@ -10,6 +10,7 @@ mod certificates;
 mod chains;
 mod claim_paths;
 mod client_tokens;
+mod consultations;
 mod desk;
 mod doubts;
 mod exchanges;

@@ -1,0 +1,307 @@
+//! Proofs that another party judges: a signed call to AWS, an opaque token, a token that its cluster is asked about.
+//!
+//! What it does: asks about a proof at most once at a time, remembers what was said, and holds all questions within a budget.
+//! What it refuses to know: who is asked, and how: `judge` is handed a closure that asks. How it is used: one `Consultations`
+//! for each party (so that a key need not name it), made anew when the party's settings change; cheap checks first, then
+//! `judge(&evidence, address, now, || async move { … })`, which answers like every verifier of the room.
+//! Invariants: the three opinions stay apart: a `Refused` whose reason is of the class "unavailable" is an outage, an
+//! `Unavailable` is never a refusal, and no outage is remembered; a judgement is found again only under the digest of all
+//! evidence that it was made on (token, header, certificate), and never after the proof's end (`Facts::expires_unix_seconds`);
+//! what was refused is kept apart from what was accepted, so that strangers never push an identity out; a question goes on
+//! when the caller who began it has left, because others wait for it; everything is bounded.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use moka::sync::Cache;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+
+use super::cache::Evidence;
+use super::facts::Facts;
+use crate::clock::{Clock, UnixMillis};
+use crate::limits::{CallerKey, Penalties, address_block};
+use crate::lock::Mutex;
+use crate::reason::{Class, Reason};
+
+/// All accepted proofs of one party together, by their estimated size.
+const ACCEPTED_LIMIT_BYTES: u64 = 64 << 20;
+/// All refused ones.
+const REFUSED_LIMIT_BYTES: u64 = 4 << 20;
+/// What an entry takes besides what it holds: key, hash table, orders of use and age.
+const ENTRY_BYTES: usize = 256;
+
+/// What one party may be asked, and for how long its word counts.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ConsultationBounds {
+    pub calls_per_second: u32,
+    /// Questions under way at once.
+    pub concurrent_calls: u32,
+    /// The longest that one question may take, whatever its own client allows.
+    pub call_limit: Duration,
+    /// For how long a proof that was accepted is not asked about again.
+    pub accepted_limit: Duration,
+    /// The same of one that was refused: a few seconds.
+    pub refused_limit: Duration,
+}
+
+/// What the party said of a proof.
+#[derive(Debug)]
+pub(super) enum Opinion {
+    /// It holds, until its facts expire.
+    Holds(Arc<Facts>),
+    /// It does not hold.
+    Refused(Reason),
+    /// Nothing was said, or nothing that can be read.
+    Unavailable(Reason),
+}
+
+type Judgement = Result<Arc<Facts>, Reason>;
+
+/// The proofs of one party. Clones share everything.
+#[derive(Clone)]
+pub(super) struct Consultations(Arc<Consulting>);
+
+struct Consulting {
+    bounds: ConsultationBounds,
+    clock: Clock,
+    runtime: tokio::runtime::Handle,
+    accepted: Cache<Evidence, Accepted, ahash::RandomState>,
+    refused: Cache<Evidence, RefusedProof, ahash::RandomState>,
+    /// Questions under way. Each holds a place, so that there are at most `concurrent_calls`.
+    questions: Mutex<ahash::HashMap<Evidence, watch::Receiver<Option<Judgement>>>>,
+    places: Arc<Semaphore>,
+    allowance: Mutex<CallBucket>,
+    /// Addresses whose proofs were refused: a flood of well-formed nonsense spends its own share.
+    penalties: Penalties,
+}
+
+#[derive(Clone)]
+struct Accepted {
+    facts: Arc<Facts>,
+    asked_again_from: UnixMillis,
+}
+
+#[derive(Clone, Copy)]
+struct RefusedProof {
+    reason: Reason,
+    asked_again_from: UnixMillis,
+}
+
+/// Calls that may be made now: a bucket that holds one second's worth.
+struct CallBucket {
+    thousandths: u64,
+    at: UnixMillis,
+}
+
+impl CallBucket {
+    fn take(&mut self, calls_per_second: u32, now: UnixMillis) -> bool {
+        // A clock that was set back gives nothing, and takes nothing.
+        let passed = u64::try_from(now.0.saturating_sub(self.at.0)).unwrap_or(0);
+        let full = u64::from(calls_per_second) * 1000;
+        let fresh = passed.saturating_mul(u64::from(calls_per_second));
+        self.at = now;
+        self.thousandths = self.thousandths.saturating_add(fresh).min(full);
+        match self.thousandths.checked_sub(1000) {
+            Some(left) => {
+                self.thousandths = left;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+/// The duty to answer those who wait. Dropped without an answer, they are told of a defect.
+struct Consultation {
+    consulting: Arc<Consulting>,
+    evidence: Evidence,
+    answer: watch::Sender<Option<Judgement>>,
+    /// Taken from the address whose proof it is.
+    key: CallerKey,
+    _place: OwnedSemaphorePermit,
+}
+
+impl Drop for Consultation {
+    fn drop(&mut self) {
+        self.consulting.questions.lock().remove(&self.evidence);
+    }
+}
+
+impl Consultations {
+    pub(super) fn new(
+        bounds: ConsultationBounds,
+        clock: Clock,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let accepted = Cache::builder()
+            .weigher(|_, entry: &Accepted| {
+                u32::try_from(entry.facts.weight_bytes() + ENTRY_BYTES).unwrap_or(u32::MAX)
+            })
+            .max_capacity(ACCEPTED_LIMIT_BYTES)
+            .time_to_live(bounds.accepted_limit)
+            .build_with_hasher(ahash::RandomState::new());
+        let refused = Cache::builder()
+            .weigher(|_, _: &RefusedProof| u32::try_from(ENTRY_BYTES).unwrap_or(u32::MAX))
+            .max_capacity(REFUSED_LIMIT_BYTES)
+            .time_to_live(bounds.refused_limit)
+            .build_with_hasher(ahash::RandomState::new());
+        let places = usize::try_from(bounds.concurrent_calls).unwrap_or(Semaphore::MAX_PERMITS);
+        let allowance = CallBucket {
+            thousandths: u64::from(bounds.calls_per_second) * 1000,
+            at: clock.now(),
+        };
+        Consultations(Arc::new(Consulting {
+            bounds,
+            clock,
+            runtime,
+            accepted,
+            refused,
+            questions: Mutex::default(),
+            places: Arc::new(Semaphore::new(places)),
+            allowance: Mutex::new(allowance),
+            penalties: Penalties::new(),
+        }))
+    }
+
+    /// What is known of a proof, or what `ask` comes to. `ask` is called at most once at a time for one `evidence`, and what
+    /// it returns is driven to its end (or `call_limit`) on the room's runtime, whether or not the caller still waits.
+    pub(super) async fn judge<A>(
+        &self,
+        evidence: &Evidence,
+        address: IpAddr,
+        now: UnixMillis,
+        ask: impl FnOnce() -> A,
+    ) -> Judgement
+    where
+        A: Future<Output = Opinion> + Send + 'static,
+    {
+        if let Some(judgement) = self.0.remembered(evidence, now) {
+            return judgement;
+        }
+        let mut answer = self.join(evidence, address, now, ask)?;
+        match answer.wait_for(Option::is_some).await {
+            Ok(judgement) => judgement.clone().unwrap_or(Err(Reason::InternalDefect)),
+            Err(_) => Err(Reason::InternalDefect),
+        }
+    }
+
+    /// The answer of the question that is under way, or of one that begins.
+    fn join<A>(
+        &self,
+        evidence: &Evidence,
+        address: IpAddr,
+        now: UnixMillis,
+        ask: impl FnOnce() -> A,
+    ) -> Result<watch::Receiver<Option<Judgement>>, Reason>
+    where
+        A: Future<Output = Opinion> + Send + 'static,
+    {
+        let consulting = &self.0;
+        let mut questions = consulting.questions.lock();
+        if let Some(answer) = questions.get(evidence) {
+            return Ok(answer.clone());
+        }
+        // One may have ended since: it is remembered before it leaves the map.
+        if let Some(judgement) = consulting.remembered(evidence, now) {
+            return Ok(watch::channel(Some(judgement)).1);
+        }
+        let place = consulting.places.clone().try_acquire_owned();
+        let place = place.map_err(|_| Reason::ProofsBusy)?;
+        let key = consulting.penalties.key(address_block(address));
+        if consulting.penalties.standing(key, now).is_some() {
+            return Err(Reason::ProofsPenalty);
+        }
+        let rate = consulting.bounds.calls_per_second;
+        if !consulting.allowance.lock().take(rate, now) {
+            return Err(Reason::ProofsBusy);
+        }
+        let (sender, answer) = watch::channel(None);
+        questions.insert(*evidence, answer.clone());
+        drop(questions);
+        let question = Consultation {
+            consulting: consulting.clone(),
+            evidence: *evidence,
+            answer: sender,
+            key,
+            _place: place,
+        };
+        let asked = ask();
+        let limit = consulting.bounds.call_limit;
+        consulting.runtime.spawn(async move {
+            let opinion = tokio::time::timeout(limit, asked).await;
+            question.settle(opinion.unwrap_or(Opinion::Unavailable(Reason::ProofsTimeout)));
+        });
+        Ok(answer)
+    }
+
+    /// How many accepted proofs are remembered, and how many bytes they are taken for.
+    #[cfg(test)]
+    pub(super) fn held(&self) -> (u64, u64) {
+        self.0.accepted.run_pending_tasks();
+        (
+            self.0.accepted.entry_count(),
+            self.0.accepted.weighted_size(),
+        )
+    }
+}
+
+impl Consultation {
+    /// Remembers an opinion, then tells those who wait.
+    fn settle(self, opinion: Opinion) {
+        let consulting = &self.consulting;
+        let now = consulting.clock.now();
+        let judgement = match opinion {
+            Opinion::Holds(facts) if facts.expires_unix_seconds <= now.seconds() => {
+                Err(Reason::TokenExpired)
+            }
+            Opinion::Holds(facts) => Ok(facts),
+            Opinion::Refused(reason) => Err(reason),
+            Opinion::Unavailable(reason) if is_outage(reason) => Err(reason),
+            Opinion::Unavailable(_) => Err(Reason::InternalDefect),
+        };
+        match &judgement {
+            Ok(facts) => {
+                consulting.penalties.succeeded(self.key);
+                let end = UnixMillis(facts.expires_unix_seconds.saturating_mul(1000));
+                let accepted = Accepted {
+                    facts: facts.clone(),
+                    asked_again_from: end.min(later(now, consulting.bounds.accepted_limit)),
+                };
+                consulting.accepted.insert(self.evidence, accepted);
+            }
+            Err(reason) if is_outage(*reason) => {}
+            Err(reason) => {
+                consulting.penalties.failed(self.key, now);
+                let refused = RefusedProof {
+                    reason: *reason,
+                    asked_again_from: later(now, consulting.bounds.refused_limit),
+                };
+                consulting.refused.insert(self.evidence, refused);
+            }
+        }
+        self.answer.send_replace(Some(judgement));
+    }
+}
+
+impl Consulting {
+    fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Judgement> {
+        if let Some(accepted) = self.accepted.get(evidence) {
+            if now < accepted.asked_again_from {
+                return Some(Ok(accepted.facts));
+            }
+            self.accepted.invalidate(evidence);
+        }
+        let refused = self.refused.get(evidence)?;
+        (now < refused.asked_again_from).then_some(Err(refused.reason))
+    }
+}
+
+fn is_outage(reason: Reason) -> bool {
+    reason.class() == Some(Class::Unavailable)
+}
+
+fn later(now: UnixMillis, by: Duration) -> UnixMillis {
+    let millis = i64::try_from(by.as_millis()).unwrap_or(i64::MAX);
+    UnixMillis(now.0.saturating_add(millis))
+}

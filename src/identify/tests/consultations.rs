@@ -1,0 +1,409 @@
+//! Proofs that another party judges: what is remembered for which caller, and what a party may be asked.
+//!
+//! What it does: plays the party, willing, slow, gone or lying, on a clock that the test moves. What it refuses to know:
+//! what a proof is. Invariants: every row names the answer and how often the party was asked; no test sleeps.
+
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+use futures_util::future::join_all;
+use proptest::prelude::*;
+use tokio::sync::{Semaphore, oneshot};
+
+use super::super::cache::Evidence;
+use super::super::consultations::{ConsultationBounds, Consultations, Opinion};
+use super::super::doubts::Doubts;
+use super::super::facts::{CertificateFacts, Facts, Method};
+use crate::accept::AssertionHeader;
+use crate::clock::{Clock, UnixMillis};
+use crate::reason::Reason;
+
+const BOUNDS: ConsultationBounds = ConsultationBounds {
+    calls_per_second: 50,
+    concurrent_calls: 4,
+    call_limit: Duration::from_secs(60),
+    accepted_limit: Duration::from_secs(300),
+    refused_limit: Duration::from_secs(10),
+};
+const HERE: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+const START: i64 = 1_800_000_000_000;
+
+struct Party {
+    consultations: Consultations,
+    now: Arc<AtomicI64>,
+    asked: Arc<AtomicUsize>,
+}
+
+impl Party {
+    fn new(bounds: ConsultationBounds) -> Self {
+        let (clock, now) = Clock::manual(UnixMillis(START));
+        let runtime = tokio::runtime::Handle::current();
+        Party {
+            consultations: Consultations::new(bounds, clock, runtime),
+            now,
+            asked: Arc::default(),
+        }
+    }
+
+    fn pass(&self, seconds: i64) {
+        self.now.fetch_add(seconds * 1000, Ordering::Relaxed);
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::Relaxed)
+    }
+
+    /// What `judge` says of a proof, by its subject or the code.
+    async fn judge(&self, token: &str, opinion: Opinion) -> Result<String, &'static str> {
+        self.judge_from(HERE, token, async move { opinion }).await
+    }
+
+    async fn judge_from(
+        &self,
+        address: IpAddr,
+        token: &str,
+        opinion: impl Future<Output = Opinion> + Send + 'static,
+    ) -> Result<String, &'static str> {
+        let evidence = Evidence::of(token.as_bytes(), None, None);
+        let now = UnixMillis(self.now.load(Ordering::Relaxed));
+        let asked = self.asked.clone();
+        let ask = move || {
+            asked.fetch_add(1, Ordering::Relaxed);
+            opinion
+        };
+        let judged = self.consultations.judge(&evidence, address, now, ask).await;
+        judged
+            .map(|facts| facts.subject.to_string())
+            .map_err(Reason::code)
+    }
+}
+
+fn facts(subject: &str, lives_seconds: i64) -> Arc<Facts> {
+    Arc::new(Facts {
+        method: Method::Oidc,
+        issuer: Arc::from("party"),
+        subject: Arc::from(subject),
+        subject_claim: None,
+        groups: Vec::new(),
+        claims: serde_json::Map::new(),
+        certificate: None,
+        client_binding: None,
+        doubts: Doubts::default(),
+        expires_unix_seconds: START / 1000 + lives_seconds,
+    })
+}
+
+fn holds(lives_seconds: i64) -> Opinion {
+    Opinion::Holds(facts("ada", lives_seconds))
+}
+
+/// Scenario: one proof twice, some seconds apart; the party says one thing first and accepts it then. Guarantees: what is
+/// remembered for how long; outages are not remembered, and stay apart from refusals whatever reason comes with them.
+#[tokio::test]
+async fn a_judgement_is_remembered_for_its_time() {
+    let ada = || Ok("ada".to_owned());
+    for (story, first, told, after, again, calls) in [
+        ("fresh", holds(900), ada(), 299, ada(), 1),
+        ("asked anew", holds(900), ada(), 300, ada(), 2),
+        ("not beyond its end", holds(60), ada(), 59, ada(), 1),
+        ("its end", holds(60), ada(), 60, ada(), 2),
+        (
+            "over already",
+            holds(0),
+            Err("token_expired"),
+            9,
+            Err("token_expired"),
+            1,
+        ),
+        (
+            "refused",
+            Opinion::Refused(Reason::TokenSignature),
+            Err("token_signature"),
+            9,
+            Err("token_signature"),
+            1,
+        ),
+        (
+            "refused, and asked anew",
+            Opinion::Refused(Reason::TokenSignature),
+            Err("token_signature"),
+            10,
+            ada(),
+            2,
+        ),
+        (
+            "an outage",
+            Opinion::Unavailable(Reason::KeysUnavailable),
+            Err("keys_unavailable"),
+            0,
+            ada(),
+            2,
+        ),
+        (
+            "an outage that calls itself a refusal",
+            Opinion::Refused(Reason::KeysUnavailable),
+            Err("keys_unavailable"),
+            0,
+            ada(),
+            2,
+        ),
+        (
+            "a refusal that calls itself an outage",
+            Opinion::Unavailable(Reason::TokenSignature),
+            Err("internal_defect"),
+            0,
+            ada(),
+            2,
+        ),
+    ] {
+        let party = Party::new(BOUNDS);
+        assert_eq!(party.judge("proof", first).await, told, "{story}");
+        party.pass(after);
+        assert_eq!(party.judge("proof", holds(10_000)).await, again, "{story}");
+        assert_eq!(party.asked(), calls, "{story}");
+    }
+}
+
+/// Scenario: callers who show one proof while it is asked about; the first goes away. Guarantees: one question, and the
+/// others are answered by it; a party that breaks off is told as a defect, and the next caller asks anew.
+#[tokio::test]
+async fn those_who_wait_do_not_depend_on_the_first() {
+    let party = Arc::new(Party::new(BOUNDS));
+    let (say, hear) = oneshot::channel::<Opinion>();
+    let first = {
+        let party = party.clone();
+        let opinion = async move { hear.await.expect("the test says it") };
+        tokio::spawn(async move { party.judge_from(HERE, "proof", opinion).await })
+    };
+    while party.asked() == 0 {
+        tokio::task::yield_now().await;
+    }
+    let others: Vec<_> = (0..8)
+        .map(|_| {
+            let party = party.clone();
+            tokio::spawn(async move {
+                party
+                    .judge("proof", Opinion::Refused(Reason::TokenSignature))
+                    .await
+            })
+        })
+        .collect();
+    first.abort();
+    assert!(first.await.is_err_and(|error| error.is_cancelled()));
+    say.send(holds(900)).unwrap();
+    for other in others {
+        assert_eq!(other.await.unwrap(), Ok("ada".to_owned()));
+    }
+    assert_eq!(party.asked(), 1);
+
+    let broken = async { panic!("a party's client has a defect") };
+    assert_eq!(
+        party.judge_from(HERE, "other", broken).await,
+        Err("internal_defect")
+    );
+    assert_eq!(party.judge("other", holds(900)).await, Ok("ada".to_owned()));
+}
+
+/// Scenario: a party that never answers. Guarantees: the wait ends as an outage.
+#[tokio::test(start_paused = true)]
+async fn a_silent_party_is_an_outage() {
+    let party = Party::new(BOUNDS);
+    let silent = std::future::pending();
+    assert_eq!(
+        party.judge_from(HERE, "proof", silent).await,
+        Err("proofs_timeout")
+    );
+    assert_eq!(party.judge("proof", holds(900)).await, Ok("ada".to_owned()));
+}
+
+/// Scenario: more proofs than may be asked about, at once or in a second. Guarantees: the rest is an outage, what was
+/// accepted goes on without a call, and a second later, or when places are free, others are heard.
+#[tokio::test]
+async fn questions_are_held_to_the_budget() {
+    let party = Party::new(BOUNDS);
+    assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
+    for number in 1..50 {
+        let refused = party.judge(&format!("proof {number}"), holds(900)).await;
+        assert_eq!(refused, Ok("ada".to_owned()), "{number}");
+    }
+    assert_eq!(
+        party.judge("one more", holds(900)).await,
+        Err("proofs_busy")
+    );
+    assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
+    party.pass(-3600);
+    assert_eq!(
+        party.judge("one more", holds(900)).await,
+        Err("proofs_busy")
+    );
+    party.pass(1);
+    assert_eq!(
+        party.judge("one more", holds(900)).await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(party.asked(), 51);
+
+    let party = Party::new(BOUNDS);
+    let gate = Arc::new(Semaphore::new(0));
+    let slow = |number: usize| {
+        let gate = gate.clone();
+        let opinion = async move {
+            let _open = gate.acquire().await;
+            holds(900)
+        };
+        let party = &party;
+        async move {
+            party
+                .judge_from(HERE, &format!("proof {number}"), opinion)
+                .await
+        }
+    };
+    let all = join_all((0..6).map(slow));
+    let open = async {
+        while party.asked() < 4 {
+            tokio::task::yield_now().await;
+        }
+        gate.add_permits(1);
+    };
+    let (judged, ()) = tokio::join!(all, open);
+    let busy = judged.iter().filter(|one| **one == Err("proofs_busy"));
+    assert_eq!((busy.count(), party.asked()), (2, 4));
+    assert_eq!(
+        party.judge("proof 5", holds(900)).await,
+        Ok("ada".to_owned())
+    );
+}
+
+/// Scenario: an address that shows well-formed nonsense. Guarantees: after 64 refusals it waits and the party is not asked;
+/// other addresses and what was accepted before go on; one that holds after the wait forgives all.
+#[tokio::test]
+async fn nonsense_spends_the_share_of_its_address() {
+    let nonsense = || Opinion::Refused(Reason::TokenSignature);
+    let party = Party::new(BOUNDS);
+    assert_eq!(party.judge("kept", holds(9000)).await, Ok("ada".to_owned()));
+    for number in 0..65 {
+        party.pass(i64::from(number == 40));
+        let told = party.judge(&format!("nonsense {number}"), nonsense()).await;
+        assert_eq!(told, Err("token_signature"), "{number}");
+    }
+    let calls = party.asked();
+    assert_eq!(party.judge("more", nonsense()).await, Err("proofs_penalty"));
+    assert_eq!(party.asked(), calls);
+    assert_eq!(party.judge("kept", nonsense()).await, Ok("ada".to_owned()));
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let told = party
+        .judge_from(elsewhere, "good", async { holds(9000) })
+        .await;
+    assert_eq!(told, Ok("ada".to_owned()));
+    party.pass(1);
+    assert_eq!(
+        party.judge("better", holds(9000)).await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(
+        party.judge("more", nonsense()).await,
+        Err("token_signature")
+    );
+}
+
+/// Scenario: strangers show a hundred thousand proofs that do not hold. Guarantees: they take no place from what was
+/// accepted.
+#[tokio::test]
+async fn refusals_push_no_identity_out() {
+    let bounds = ConsultationBounds {
+        calls_per_second: 1_000_000,
+        ..BOUNDS
+    };
+    let party = Party::new(bounds);
+    assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
+    for number in 0..100_000_u32 {
+        let address = IpAddr::V4(Ipv4Addr::from_bits(number));
+        let refused = async { Opinion::Refused(Reason::TokenSignature) };
+        let told = party
+            .judge_from(address, &format!("{number}"), refused)
+            .await;
+        assert_eq!(told, Err("token_signature"));
+    }
+    assert_eq!(
+        party
+            .judge("kept", Opinion::Refused(Reason::TokenSignature))
+            .await,
+        Ok("ada".to_owned())
+    );
+    assert_eq!(party.consultations.held().0, 1);
+}
+
+type Shown = (String, Option<&'static str>, Option<(bool, String)>);
+
+/// Few texts, so that pieces of one proof are found in others at other places.
+fn shown() -> impl Strategy<Value = Shown> {
+    (
+        "[ab]{0,3}",
+        proptest::option::of(prop_oneof![Just("x-a"), Just("x-ab"), Just("x-b")]),
+        proptest::option::of((any::<bool>(), "[ab]{0,3}")),
+    )
+}
+
+fn evidence((token, header, certificate): &Shown) -> Evidence {
+    let header = header.map(|name| AssertionHeader::parse(name).unwrap());
+    let certificate = certificate
+        .as_ref()
+        .map(|(is_spiffe, name)| CertificateFacts {
+            ca: Arc::from("ca"),
+            spiffe: is_spiffe.then(|| name.clone()),
+            dns: if *is_spiffe {
+                Vec::new()
+            } else {
+                vec![name.clone()]
+            },
+            subject: String::new(),
+            fingerprint: "00".to_owned(),
+            not_after: 0,
+        });
+    Evidence::of(token.as_bytes(), header.as_ref(), certificate.as_ref())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Scenario: callers show proofs that are pieces of each other, all at once and again, with any header and certificate;
+    /// the party answers in any order, and refuses some. Guarantees: no caller is told of the identity or refusal of another.
+    #[test]
+    fn no_evidence_is_answered_for_another(
+        calls in proptest::collection::vec((shown(), 0_usize..4), 1..40),
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        let bounds = ConsultationBounds { calls_per_second: 1000, concurrent_calls: 1000, ..BOUNDS };
+        runtime.block_on(async {
+            let (clock, _now) = Clock::manual(UnixMillis(START));
+            let untimed = ConsultationBounds { call_limit: Duration::MAX, ..bounds };
+            let consultations =
+                Consultations::new(untimed, clock, tokio::runtime::Handle::current());
+            let told = calls.iter().map(|(shown, turns)| {
+                let (consultations, name, turns) = (consultations.clone(), format!("{shown:?}"), *turns);
+                let is_refused = shown.0.starts_with('b');
+                async move {
+                    let said = name.clone();
+                    let ask = || async move {
+                        for _ in 0..turns {
+                            tokio::task::yield_now().await;
+                        }
+                        if is_refused {
+                            Opinion::Refused(Reason::TokenSignature)
+                        } else {
+                            Opinion::Holds(facts(&said, 900))
+                        }
+                    };
+                    let judged = consultations.judge(&evidence(shown), HERE, UnixMillis(START), ask).await;
+                    let expected = if is_refused { Err(Reason::TokenSignature) } else { Ok(name) };
+                    (judged.map(|facts| facts.subject.to_string()), expected)
+                }
+            });
+            for (told, expected) in join_all(told).await {
+                assert_eq!(told, expected);
+            }
+        });
+    }
+}
