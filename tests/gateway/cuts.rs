@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use lightkeeper::otlp::{Encoding, Signal};
 use testkit::vendors::{VendorEmulator, VendorFault, item_names};
-use testkit::{Answer, Coding, Emulator, Sample, SampleCaller, World};
+use testkit::{Answer, Coding, Emulator, Endpoints, Fault, Sample, SampleCaller, World};
 
 use super::stage;
 
@@ -67,6 +67,37 @@ async fn stage(bounds: &str, below: Option<usize>) -> (World, VendorEmulator) {
     stage::replace(&path, format!("profiles: [bounded.yaml]\n{text}"));
     world.gateway.reload().await.unwrap();
     (world, vendor)
+}
+
+/// A world before the Lightstep emulator as a plain backend of this profile, which takes these forms.
+async fn before_an_emulator(bounds: &str, accepts: &str) -> World {
+    let mut plan = stage::plan(&[
+        (
+            "ingest: { profile: lightstep, url",
+            "ingest: { profile: otlp, url",
+        ),
+        ("  query: { profile: lightstep, url: \"{query}\" }\n", ""),
+    ]);
+    plan.policy = POLICY.to_owned();
+    plan.more.push_str("query: {}\n");
+    plan.emulator.plain_otlp = true;
+    let world = stage::start(plan).await;
+    let headers = "  headers: { signoz-ingestion-key: \"{token}\" }\n";
+    let own = format!(
+        "  headers: {{ authorization: \"Bearer {{token}}\" }}\n  accepts: {{ {accepts} }}\n"
+    );
+    let text = profile(bounds);
+    assert!(text.contains(headers));
+    stage::replace(
+        &world.folder().join("bounded.yaml"),
+        text.replace(headers, &own),
+    );
+    let path = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("profile: otlp", "profile: bounded");
+    stage::replace(&path, format!("profiles: [bounded.yaml]\n{text}"));
+    world.gateway.reload().await.unwrap();
+    world
 }
 
 fn caller(world: &World) -> SampleCaller {
@@ -385,5 +416,79 @@ async fn a_backend_that_takes_nothing_is_asked_seldom() {
         let answer = send(&world, &sample, form).await;
         assert!(is_success(&answer), "{form:?}: {}", answer.text());
         assert_eq!(vendor.items(Signal::Traces), once(&sample), "{form:?}");
+    }
+}
+
+/// Scenario: the backend takes JSON alone, and so much at once. Guarantees: it gets each item once, in pieces of JSON of which none is
+/// larger than it takes; the record says what JSON's members of a caller could not be carried through the cut.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn pieces_for_a_backend_of_json_are_json() {
+    let world = before_an_emulator(
+        "max_unpacked: 20KB",
+        "protocols: [http], encodings: [json], compressions: [identity]",
+    )
+    .await;
+    for (seed, form) in (1..).zip(FORMS) {
+        world.emulator.clear();
+        let sample = Sample::traces("checkout", 300)
+            .seed(seed)
+            .rich()
+            .unknown_fields();
+        let answer = send(&world, &sample, form).await;
+        assert!(is_success(&answer), "{form:?}: {}", answer.text());
+        assert_eq!(answer.partial_success().unwrap(), None, "{form:?}");
+        let pieces = world.emulator.captured();
+        assert!(pieces.len() > 5, "{form:?}: {}", pieces.len());
+        for piece in &pieces {
+            assert_eq!(
+                piece.header("content-type"),
+                ["application/json"],
+                "{form:?}"
+            );
+            assert!(piece.body.len() <= 20_000, "{form:?}: {}", piece.body.len());
+        }
+        let arrived = world.emulator.span_ids();
+        assert!(
+            arrived.len() == 300 && arrived.values().all(|times| *times == 1),
+            "{form:?}"
+        );
+        let id = answer.header("lightkeeper-request-id").unwrap();
+        let record = stage::record(&world, &id).await;
+        let detail = record["detail"].as_str().unwrap_or_default();
+        let is_told = detail.contains("unknown fields were left out");
+        assert!(
+            is_told && detail.contains("pieces were sent"),
+            "{form:?}: {detail}"
+        );
+    }
+}
+
+/// Scenario: the backend drops some points of each piece, and says so in trailers. Guarantees: the caller is told their sum, in the
+/// same trailers.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_of_pieces_is_summed() {
+    let world =
+        before_an_emulator("max_items: 100", "protocols: [grpc], encodings: [protobuf]").await;
+    let told = vec![("otlp-points-dropped", "2"), ("otlp-invalid-names", "a.b")];
+    world.emulator.fail(Endpoints::All, Fault::Trailers(told));
+    for items in [300, 80] {
+        let sample = Sample::of(Signal::Metrics, "checkout", items);
+        let answer = send(&world, &sample, Form::Grpc).await;
+        assert!(is_success(&answer), "{}", answer.text());
+        let pieces = items.div_ceil(100);
+        let found = |name: &str| {
+            let value = answer.trailers.get(name);
+            value.map(|value| value.to_str().unwrap().to_owned())
+        };
+        let dropped = (2 * pieces).to_string();
+        assert_eq!(found("otlp-points-dropped"), Some(dropped), "{items}");
+        assert_eq!(
+            found("otlp-invalid-names").as_deref(),
+            Some("a.b"),
+            "{items}"
+        );
+        let id = answer.header("lightkeeper-request-id").unwrap();
+        let record = stage::record(&world, &id).await;
+        assert_eq!(record["items"]["rejected"], 2 * pieces, "{record}");
     }
 }
