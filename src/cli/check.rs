@@ -37,6 +37,8 @@ pub(crate) fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
         }
     };
     let errors = findings.iter().filter(|finding| finding.is_error()).count();
+    // Of what is refused, it is not known.
+    let has_query_api = (errors == 0).then(|| profile.has_query());
     match output {
         Output::Json => {
             let findings: Vec<_> = findings.iter().map(object).collect();
@@ -44,7 +46,13 @@ pub(crate) fn check(path: &Path, skip_files: bool, output: Output) -> ExitCode {
             let egress: Vec<_> = ways.iter().map(way).collect();
             println!(
                 "{:#}",
-                serde_json::json!({ "ok": errors == 0, "skip_files": skip_files, "findings": findings, "egress": egress })
+                serde_json::json!({
+                    "ok": errors == 0,
+                    "skip_files": skip_files,
+                    "findings": findings,
+                    "egress": egress,
+                    "has_query_api": has_query_api,
+                })
             );
         }
         Output::Text => {

@@ -71,6 +71,11 @@ fn a_first_configuration_is_accepted_for_each_profile() {
         }
         let filled = run(&["check", "--config", &config]);
         assert_eq!((filled.status, filled.err.as_str()), (0, ""), "{name}");
+        let json = run(&["check", "--config", &config, "--output", "json"]).json();
+        assert_eq!(json["has_query_api"], profile.has_query(), "{name}");
+        std::fs::write(folder.join("policy.yaml"), "version: 2").unwrap();
+        let json = run(&["check", "--config", &config, "--output", "json"]).json();
+        assert_eq!(json["has_query_api"], serde_json::Value::Null, "{name}");
         assert!(made.out.contains(&format!("docs/backends/{name}.md")) || secrets.is_empty());
         assert!(
             repository()
