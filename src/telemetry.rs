@@ -500,6 +500,11 @@ impl Metrics {
         self.legs.count(leg, results);
     }
 
+    /// How many items had this result on one leg so far; its signal does not count.
+    pub(crate) fn leg_items(&self, leg: &LegLabels<'_>, result: &str) -> u64 {
+        self.legs.of(leg, result)
+    }
+
     /// What waits for each backend that is mirrored to.
     pub(crate) fn mirrors<'a>(&self, queues: impl Iterator<Item = (&'a str, u64, Duration)>) {
         self.legs.waits(queues);

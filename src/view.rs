@@ -101,6 +101,8 @@ pub struct AppView {
     pub(crate) project_home: Option<String>,
     /// Where its data goes, if there are several backends.
     pub backend: Option<String>,
+    /// Other backends that get its data, too.
+    pub legs: Vec<LegRow>,
     pub owners: Vec<String>,
     /// Paths and names of the apps beneath that lead somewhere.
     pub apps: Vec<(String, String)>,
@@ -117,6 +119,28 @@ pub struct AppView {
     /// The backend takes telemetry, and cannot be asked.
     pub is_unasked: bool,
     pub can_audit: bool,
+}
+
+/// Another backend that gets an app's data.
+#[derive(Clone, Debug, Default)]
+pub struct LegRow {
+    pub backend: String,
+    /// `mirror` or `require`
+    pub mode: &'static str,
+    /// Of all data of the app's project; none where the visitor may not know that.
+    pub items: Option<LegItems>,
+}
+
+/// What became of items that were to go to two backends, since the gateway started.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LegItems {
+    pub sent: u64,
+    pub accepted: u64,
+    pub rejected: u64,
+    pub refused: u64,
+    pub dropped: u64,
+    /// Of the same items by the project's own backend.
+    pub accepted_by_own: u64,
 }
 
 #[derive(Clone, Debug, Default)]

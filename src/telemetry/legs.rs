@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use prometheus::core::Collector as _;
 use prometheus::{IntCounterVec, IntGaugeVec};
 
 use super::registry::Making;
@@ -66,6 +67,28 @@ impl LegMetrics {
                 .with_label_values(&[backend, against, leg, project, signal, result])
                 .inc_by(*count);
         }
+    }
+
+    /// How many items had this result on one leg of a pair so far, of all signals.
+    pub(super) fn of(&self, leg: &LegLabels<'_>, result: &str) -> u64 {
+        let wanted = [
+            ("backend", leg.backend),
+            ("against", leg.against),
+            ("leg", leg.leg),
+            ("project", leg.project),
+            ("result", result),
+        ];
+        let families = self.items.collect();
+        let all = families.iter().flat_map(|family| family.get_metric());
+        let own = all.filter(|one| {
+            let labels = one.get_label();
+            wanted.iter().all(|(name, value)| {
+                let mut found = labels.iter().filter(|label| label.name() == *name);
+                found.any(|label| label.value() == *value)
+            })
+        });
+        // A counter of whole numbers: it is far from where a float loses one.
+        own.map(|one| one.get_counter().get_value() as u64).sum()
     }
 
     /// What waits now, of each backend that anything ever waited for.

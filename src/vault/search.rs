@@ -4,7 +4,7 @@
 //! digits, as base64 digits at any alignment, once or twice, and behind percent-encoding, JSON escapes and character
 //! references of HTML and XML. What it refuses to know: what an answer means, and what is done about a find, and every other
 //! way to write a text. Invariants: one pass over a text for all credentials, and one more for each layer of escapes, of
-//! which there are at most `LAYERS`; a credential has a constant number of spellings, made once; blanking keeps a text's length and stays within JSON strings; a credential no longer
+//! which there are at most `LAYERS`; a credential has at most 27 spellings, made once; blanking keeps a text's length and stays within JSON strings; a credential no longer
 //! than a word (`SHORTEST_BYTES`) is not looked for, because it would be found in ordinary text. The automaton holds the
 //! ends of the credentials as long as its vault lives, and does not wipe them.
 

@@ -10,7 +10,7 @@ use super::pieces::{
     Escaped, ago, alert_errors, amount, app_url, badge, bytes, cell, code, count, decisions_url,
     head, method, moment, outward, trail,
 };
-use crate::view::{AlertRow, AppView, GrantRow, ServiceRow, Snippet};
+use crate::view::{AlertRow, AppView, GrantRow, LegItems, LegRow, ServiceRow, Snippet};
 
 pub(crate) fn page(view: &AppView) -> PageBody {
     let steps = view
@@ -28,6 +28,7 @@ pub(crate) fn page(view: &AppView) -> PageBody {
             div.column {
                 (alerts(view))
                 (services(&view.services))
+                (legs(&view.legs))
                 (snippets(&view.snippets))
             }
             div.column.side {
@@ -126,6 +127,61 @@ fn services(services: &[ServiceRow]) -> Markup {
                     (head(&[("Service", ""), ("Items/s", "num"), ("Last seen", ""), ("Verified senders", "")]))
                     tbody role="rowgroup" { @for service in services { (service_line(service)) } }
                 }
+            }
+        }
+    }
+}
+
+fn legs(legs: &[LegRow]) -> Markup {
+    let columns: &[(&str, &str)] = &[
+        ("Backend", ""),
+        ("Mode", ""),
+        ("Sent", "num"),
+        ("Accepted", "num"),
+        ("Rejected", "num"),
+        ("Refused", "num"),
+        ("Dropped", "num"),
+        ("By its own", "num"),
+    ];
+    let is_counted = legs.iter().any(|leg| leg.items.is_some());
+    let columns = if is_counted {
+        columns
+    } else {
+        columns.get(..2).unwrap_or_default()
+    };
+    html! {
+        @if !legs.is_empty() {
+            section aria-labelledby="legs" {
+                h2 #legs { "Also sent to" }
+                @if is_counted {
+                    p.none-yet { "Items of the whole project since this gateway started; the last column: what the app's own backend accepted of the same." }
+                }
+                table role="table" aria-labelledby="legs" {
+                    (head(columns))
+                    tbody role="rowgroup" { @for leg in legs { (leg_line(leg)) } }
+                }
+            }
+        }
+    }
+}
+
+fn leg_line(leg: &LegRow) -> Markup {
+    let figures = |items: &LegItems| {
+        [
+            ("Sent", items.sent),
+            ("Accepted", items.accepted),
+            ("Rejected", items.rejected),
+            ("Refused", items.refused),
+            ("Dropped", items.dropped),
+            ("By its own", items.accepted_by_own),
+        ]
+    };
+    html! {
+        tr role="row" {
+            th role="rowheader" scope="row" { (code(&leg.backend)) }
+            (cell("Mode", "", leg.mode))
+            @for (label, figure) in leg.items.iter().flat_map(figures) {
+                (cell(label, "num", count(figure)))
             }
         }
     }

@@ -3,9 +3,11 @@
 
 use std::time::Duration;
 
-use lightkeeper::otlp::Encoding;
+use lightkeeper::otlp::{Encoding, Signal};
+use lightkeeper::view::LegItems;
 use serde_json::Value;
 use testkit::emulator::EmulatorOptions;
+use testkit::vendors::{VendorEmulator, VendorFault, item_names};
 use testkit::{Emulator, Endpoints, Fault, Sample, World};
 
 use crate::demo::program::run;
@@ -13,6 +15,7 @@ use crate::demo::program::run;
 use super::backends::{
     AS_IT_WAS, THERE, arrived, both, each_way, honey, is_success, of, plan, rewrite,
 };
+use super::console;
 use super::exports::{frontend, record_of};
 use super::stage;
 
@@ -122,6 +125,20 @@ async fn a_mirror_gets_what_was_taken_and_decides_nothing() {
     }
     let queued = "lightkeeper_mirror_queued_bytes{backend=\"honey\"}";
     stage::counts(&world, queued, 0.0).await;
+    let view = console::app(&world, "ann", "shop/checkout").await.unwrap();
+    let [shown] = view.legs.as_slice() else {
+        panic!("{:?}", view.legs)
+    };
+    assert_eq!((shown.backend.as_str(), shown.mode), ("honey", "mirror"));
+    let expected = LegItems {
+        sent: 18,
+        accepted: 18,
+        accepted_by_own: 18,
+        ..LegItems::default()
+    };
+    assert_eq!(shown.items, Some(expected));
+    let other = console::app(&world, "ann", "shop/payments").await.unwrap();
+    assert!(other.legs.is_empty(), "{:?}", other.legs);
     assert_eq!(
         report(&world, 0),
         "checkout-prod  traces  main     18    honey  mirror  18    +0.00 %     even"
@@ -173,6 +190,51 @@ async fn a_mirror_that_is_down_is_dropped_loudly() {
         &caller.export(&sample, Encoding::Protobuf).await.unwrap()
     ));
     arrives(&honey, &[of("there-checkout", 2000)]).await;
+}
+
+/// Scenario: the mirror takes a part in pieces alone, and fails in the middle of them, in each form. Guarantees: the caller's answer
+/// is a success; the copy is tried again, and each item arrives there once: what was taken of it is not sent again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_copy_in_pieces_comes_again_where_it_stopped() {
+    let honey = honey().await;
+    let token = Emulator::access_token(THERE[0]);
+    let vendor = VendorEmulator::start("otlp", &token).await.unwrap();
+    let mut plan = plan(&honey, &[(AS_IT_WAS, MIRRORED)]);
+    assert!(plan.config.contains(&honey.url()));
+    plan.config = plan.config.replace(&honey.url(), &vendor.url());
+    let world = stage::start(plan).await;
+    let profile = "name: bounded\naddresses: { ingest: https://bounded.example }\ningest:\n  headers: { authorization: \"Bearer {token}\" }\n  signals: { traces: { max_items: 100 } }\n  http: [{ path: /v1/traces, signal: traces }]\nquery: off\n";
+    stage::replace(&world.folder().join("bounded.yaml"), profile);
+    let path = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    assert!(text.contains("profile: otlp"));
+    let text = text.replace("profile: otlp", "profile: bounded");
+    stage::replace(&path, format!("profiles: [bounded.yaml]\n{text}"));
+    world.gateway.reload().await.unwrap();
+    let caller = frontend(&world);
+    for (seed, encoding) in [(1, Encoding::Protobuf), (2, Encoding::Json)] {
+        vendor.clear();
+        let quiet = VendorFault::Partial {
+            rejected: 0,
+            message: "",
+        };
+        vendor.fail(vec![quiet.clone(), quiet, VendorFault::Status(503)]);
+        let sample = Sample::traces("checkout", 600).seed(seed);
+        let answer = caller.export(&sample, encoding).await.unwrap();
+        assert!(is_success(&answer), "{}", answer.text());
+        let names = item_names(Signal::Traces, Encoding::Protobuf, &sample.protobuf()).unwrap();
+        let once = names.into_iter().map(|name| (name, 1)).collect();
+        stage::eventually("all items at the mirror", || async {
+            (vendor.items(Signal::Traces) == once).then_some(())
+        })
+        .await;
+        let accepted = leg("honey", "mirror", "accepted");
+        stage::counts(&world, &accepted, 600.0 * seed as f64).await;
+        assert_eq!(vendor.items(Signal::Traces), once, "{encoding:?}");
+        // Six pieces, one of them twice.
+        assert_eq!(vendor.intakes().len(), 7, "{encoding:?}");
+    }
+    assert_eq!(arrived(&world.emulator), [of("checkout-prod", 1200)]);
 }
 
 /// Scenario: the mirror refuses, answers garbage, or refuses our credential. Guarantees: the caller's answer is a success; the first is told at

@@ -4,12 +4,13 @@
 //! other apps' details. Invariant: who sends is shown only to those who may read or audit there.
 
 use super::{Viewer, ago, links, per_second, snippets};
-use crate::apps::AppPath;
+use crate::apps::{AlsoTerm, AppPath};
 use crate::audit::timestamp;
 use crate::authorize::NodeView;
 use crate::memory::live::ServiceStats;
 use crate::respond::Refusal;
-use crate::view::{AppView, GrantRow, SenderRow, ServiceRow};
+use crate::telemetry::LegLabels;
+use crate::view::{AppView, GrantRow, LegItems, LegRow, SenderRow, ServiceRow};
 
 /// The app, as far as it is the visitor's.
 pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal> {
@@ -38,6 +39,7 @@ pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal>
         project: project.map(str::to_owned),
         project_home: home.filter(|home| home != app).map(|home| home.to_string()),
         backend: sight.backend(app).filter(|_| project.is_some()),
+        legs: project.map_or_else(Vec::new, |project| legs(sight, row, project)),
         owners: row.owners.clone(),
         apps: beneath
             .filter(|below| below.depth == row.depth + 1)
@@ -68,6 +70,45 @@ pub(crate) fn app(sight: &Viewer<'_>, app: &AppPath) -> Result<AppView, Refusal>
 
 fn reads(row: &NodeView) -> bool {
     row.holds("query.*.read")
+}
+
+/// The other backends of an app's data. The figures are of the whole project: they are for those who may read or audit at its home.
+fn legs(sight: &Viewer<'_>, row: &NodeView, project: &str) -> Vec<LegRow> {
+    let (policy, metrics) = (&sight.snapshot.policy, &sight.shared.metrics);
+    let Some(node) = policy.tree().find(&row.app) else {
+        return Vec::new();
+    };
+    let may_know =
+        policy.tree().home(project) == Some(node) && (reads(row) || sight.may_audit(&row.app));
+    let (names, own) = (policy.backends(), policy.backend_of(node, sight.now));
+    let shown = |also: AlsoTerm| {
+        let (backend, own) = (names.name(also.backend), names.name(own));
+        let of = |backend, against, leg, result| {
+            let labels = LegLabels {
+                backend,
+                against,
+                leg,
+                project,
+                signal: "",
+            };
+            metrics.leg_items(&labels, result)
+        };
+        let mode = also.mode.name();
+        let other = |result| of(backend, own, mode, result);
+        LegRow {
+            backend: backend.to_owned(),
+            mode,
+            items: may_know.then(|| LegItems {
+                sent: other("sent"),
+                accepted: other("accepted"),
+                rejected: other("rejected"),
+                refused: other("refused"),
+                dropped: other("dropped"),
+                accepted_by_own: of(own, backend, "primary", "accepted"),
+            }),
+        }
+    };
+    policy.also_of(node, sight.now).map(shown).collect()
 }
 
 fn services(sight: &Viewer<'_>, row: &NodeView) -> Vec<ServiceRow> {

@@ -128,6 +128,14 @@ fn app(text: &str) -> AppView {
         project: Some(t()),
         project_home: Some(t()),
         backend: Some(t()),
+        legs: vec![LegRow {
+            backend: t(),
+            mode: "mirror",
+            items: Some(LegItems {
+                sent: u64::MAX,
+                ..LegItems::default()
+            }),
+        }],
         owners: vec![t()],
         apps: pairs(text),
         live: live(text),

@@ -195,6 +195,22 @@ fn service(name: &str, items: f64, senders: Vec<SenderRow>) -> ServiceRow {
     }
 }
 
+fn leg(backend: &str, mode: &'static str, items: Option<(u64, u64)>) -> LegRow {
+    let items = items.map(|(sent, accepted)| LegItems {
+        sent,
+        accepted,
+        rejected: 2,
+        refused: 0,
+        dropped: sent - accepted - 2,
+        accepted_by_own: sent,
+    });
+    LegRow {
+        backend: backend.into(),
+        mode,
+        items,
+    }
+}
+
 fn alert(name: &str, state: &str, since: Option<&str>) -> AlertRow {
     AlertRow {
         name: name.into(),
@@ -233,7 +249,11 @@ pub(crate) fn app() -> AppView {
         trail: vec![("/".into(), "acme".into()), ("shop".into(), "shop".into())],
         project: Some("checkout-prod".into()),
         project_home: None,
-        backend: None,
+        backend: Some("lightstep".into()),
+        legs: vec![
+            leg("honeycomb", "require", Some((12_480, 12_478))),
+            leg("newrelic", "mirror", Some((9_000, 8_000))),
+        ],
         owners: strings(&["checkout@acme.example", "shop-leads@acme.example"]),
         apps: vec![
             ("shop/checkout/carts".into(), "carts".into()),
@@ -321,6 +341,8 @@ pub(crate) fn bare_app() -> AppView {
         ],
         project: Some("payments-prod".into()),
         project_home: Some("shop/payments".into()),
+        backend: Some("lightstep".into()),
+        legs: vec![leg("honeycomb", "mirror", None)],
         alert_errors: strings(&["payments-prod: not permitted"]),
         ..AppView::default()
     }
