@@ -104,6 +104,7 @@ fn caller(token: &HeaderValue) -> Caller {
         token,
         certificate: None,
         session: None,
+        proof: None,
         address: Ipv4Addr::LOCALHOST.into(),
     }
 }
@@ -124,6 +125,7 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         types: vec!["jwt".to_owned()],
         header: None,
         tokens: TokensTaken::Access,
+        dpop_required: false,
         login_clients: Vec::new(),
         accepts_unverified_email: false,
         leeway: Duration::from_secs(30),

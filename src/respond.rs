@@ -4,13 +4,15 @@
 //! words, which are the reason's class's; connections and how answers are sent.
 //! Invariant: the precise reason goes to log, metric and record only.
 
+mod challenge;
+
 use http::{HeaderName, HeaderValue, StatusCode, header};
 
 use crate::accept::{Dialect, Fault};
 use crate::authorize::Denial;
 use crate::egress::TunnelFault;
 use crate::forward::{ExchangeFault, SendFault};
-use crate::identify::Rejection;
+use crate::identify::{Nonce, Rejection};
 use crate::lightstep::{self, Particulars};
 use crate::limits::{Share, Spent};
 use crate::media_type;
@@ -19,6 +21,8 @@ use crate::percent;
 use crate::reason::{Blame, Class, Reason};
 use crate::transform::{AnswerFault, Coding, CodingFault};
 use crate::vault::VaultFault;
+
+pub use challenge::ChallengeTerms;
 
 /// The header that ties an answer to its record.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("lightkeeper-request-id");
@@ -32,6 +36,8 @@ pub struct Refusal {
     pub detail: Option<String>,
     /// The caller's share of a rate, for the `X-RateLimit-*` headers.
     pub share: Option<Share>,
+    /// What the caller's next proof of possession needs, for the header `dpop-nonce`.
+    pub nonce: Option<Box<HeaderValue>>,
 }
 
 impl Refusal {
@@ -47,6 +53,7 @@ impl Refusal {
             reason,
             detail: None,
             share: None,
+            nonce: None,
         }
     }
 
@@ -84,12 +91,14 @@ pub struct Rendered {
     pub body: Vec<u8>,
 }
 
-/// Writes a refusal in the caller's dialect. `particulars` are what answers of legacy formats repeat.
+/// Writes a refusal in the caller's dialect. `particulars` are what answers of legacy formats repeat, `terms` how the caller
+/// came.
 pub fn render(
     refusal: &Refusal,
     dialect: Dialect,
     request_id: &str,
     particulars: &Particulars<'_>,
+    terms: ChallengeTerms<'_>,
 ) -> Rendered {
     let class = refusal.class;
     let (status, code, words) = (class.status(), class.grpc_code(), class.words());
@@ -159,11 +168,14 @@ pub fn render(
             )
         }
     };
+    // No standard says how gRPC challenges; who shows proofs must hear what is wrong with them.
+    if dialect != Dialect::Grpc || terms.by_proof {
+        for line in challenge::lines(class, refusal.reason, terms) {
+            put(header::WWW_AUTHENTICATE, &line);
+        }
+    }
     if dialect != Dialect::Grpc {
         put(HeaderName::from_static("x-content-type-options"), "nosniff");
-        if let Some(challenge) = class.challenge() {
-            put(header::WWW_AUTHENTICATE, challenge);
-        }
         if let Some(seconds) = class.retry_after_seconds() {
             put(header::RETRY_AFTER, &seconds.to_string());
         }
@@ -203,7 +215,14 @@ impl From<Fault> for Refusal {
 
 impl From<&Rejection> for Refusal {
     fn from(rejection: &Rejection) -> Self {
-        rejection.reason.into()
+        Refusal {
+            nonce: rejection
+                .nonce
+                .as_ref()
+                .and_then(Nonce::header)
+                .map(Box::new),
+            ..Refusal::new(rejection.reason)
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use http::{HeaderMap, HeaderName, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue, Method};
 use rustls_pki_types::CertificateDer;
 use zeroize::Zeroizing;
 
@@ -21,6 +21,8 @@ pub struct Caller {
     pub certificate: Option<Arc<ClientChain>>,
     /// A browser's session. Never beside a token: that is refused before a `Caller` exists.
     pub session: Option<SessionCookie>,
+    /// A proof of possession, and what it must be about. `Some` if one came, or if the token's scheme needs one.
+    pub proof: Option<Box<PresentedProof>>,
     /// The client's address, as the connection has it until a trusted proxy's header says better.
     pub address: IpAddr,
 }
@@ -30,6 +32,22 @@ pub struct SessionCookie {
     pub value: Zeroizing<String>,
     /// Scheme and authority that the browser used, to which the session is sealed.
     pub origin: String,
+}
+
+/// What came for a proof, and what it must be about. Judged once, like the token beside it.
+pub struct PresentedProof {
+    pub lines: ProofLines,
+    pub method: Method,
+    /// `public_url` of the listener and the canonical path; `None` where the listener has no name of its own.
+    pub url: Option<String>,
+}
+
+/// The `dpop` lines of a head.
+pub enum ProofLines {
+    None,
+    One(HeaderValue),
+    /// RFC 9449 section 4.3: there must not be more than one.
+    Several,
 }
 
 /// What every client token begins with, so that it is told from an issuer's token (which cannot: base64url of a
@@ -53,6 +71,8 @@ enum TokenBytes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Carrier {
     Authorization,
+    /// The same by the scheme `DPoP` (RFC 9449 section 7.1): the token counts with a proof alone.
+    Dpop,
     /// `lightstep-access-token`, for SDKs that can only set that, or another place of the backend's own token: a
     /// Basic password, Firehose's access key, a legacy report's body.
     AccessToken,
@@ -110,7 +130,7 @@ impl Presented {
     pub fn assertion(&self) -> Option<&AssertionHeader> {
         match &self.carrier {
             Carrier::Assertion(header) => Some(header),
-            Carrier::Authorization | Carrier::AccessToken => None,
+            Carrier::Authorization | Carrier::Dpop | Carrier::AccessToken => None,
         }
     }
 

@@ -161,18 +161,23 @@ fn scheme_and_rest(value: &[u8]) -> Option<(&[u8], &[u8])> {
     Some((scheme, rest.get(blanks..)?))
 }
 
-/// `Bearer x` in any case, or a bare `x` as the query API's clients send it.
+/// `Bearer x` or `DPoP x` in any case, or a bare `x` as the query API's clients send it.
 fn authorization_token(value: &HeaderValue) -> Result<Presented, Fault> {
     let bytes = value.as_bytes();
     if bytes.contains(&b',') {
         return Err(Fault::CredentialConflict);
     }
-    let start = match scheme_and_rest(bytes) {
-        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") => bytes.len() - rest.len(),
+    let (start, carrier) = match scheme_and_rest(bytes) {
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"bearer") => {
+            (bytes.len() - rest.len(), Carrier::Authorization)
+        }
+        Some((scheme, rest)) if scheme.eq_ignore_ascii_case(b"dpop") => {
+            (bytes.len() - rest.len(), Carrier::Dpop)
+        }
         // Another scheme is evidence that we cannot verify; the whole value goes on and fails there.
-        Some(_) | None => 0,
+        Some(_) | None => (0, Carrier::Authorization),
     };
-    Ok(Presented::new(value.clone(), start, Carrier::Authorization))
+    Ok(Presented::new(value.clone(), start, carrier))
 }
 
 /// The password of HTTP Basic (RFC 7617 section 2); the user's name means nothing.

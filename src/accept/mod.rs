@@ -30,6 +30,7 @@ mod legacy;
 mod guarded_connection;
 mod networks;
 pub mod path;
+mod proof;
 mod proxy_protocol;
 mod read;
 mod refused;
@@ -49,7 +50,7 @@ pub(crate) use call::{
     RequestKind, TreeRequest,
 };
 pub(crate) use caller::{CLIENT_TOKEN_PREFIX, ClientChain};
-pub use caller::{Caller, Carrier, Presented, SessionCookie};
+pub use caller::{Caller, Carrier, Presented, PresentedProof, ProofLines, SessionCookie};
 pub(crate) use calls::Calls;
 pub(crate) use chunks::Chunks;
 pub(crate) use client_address::client_address;
@@ -73,7 +74,7 @@ use read::glimpse_dialect;
 pub use read::read;
 pub(crate) use refused::Times;
 pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
-pub(crate) use site::{CallbackRequest, SiteRequest};
+pub(crate) use site::{CallbackRequest, METADATA_PATH, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};
 pub(crate) use tls::{TlsFault, server_config};
 

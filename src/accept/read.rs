@@ -16,7 +16,7 @@ use super::call::{Call, Dialect, RequestKind};
 use super::connection::Connection;
 use super::{
     AssertionHeader, Caller, Fault, SessionCookie, assertion, cookies, evidence, head,
-    header_blocks, kind, legacy, path, site,
+    header_blocks, kind, legacy, path, proof, site,
 };
 use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 use crate::limits::Limits;
@@ -120,7 +120,17 @@ fn read_in(
                 token: TokenPlace::Header,
             }
         }
-        _ => kind::ask(parts, connection, profile, &words, &canonical, query)?,
+        words => {
+            let has_name = connection.listener().public_url.is_some();
+            let metadata = site::metadata(&parts.method, words, &query).filter(|_| has_name);
+            match metadata {
+                Some(metadata) => legacy::FoundReport {
+                    kind: RequestKind::Site(metadata),
+                    token: TokenPlace::Header,
+                },
+                None => kind::ask(parts, connection, profile, words, &canonical, query)?,
+            }
+        }
     };
     let authority = match authority {
         Some(authority) => authority,
@@ -148,10 +158,18 @@ fn read_in(
         value,
         origin: connection.origin(&authority),
     });
+    let proof = proof::presented(
+        &parts.headers,
+        token.as_ref(),
+        &parts.method,
+        connection,
+        &canonical,
+    );
     let caller = Caller {
         token,
         certificate: connection.chain.clone(),
         session,
+        proof,
         address: connection.peer.ip(),
     };
     if let RequestKind::Legacy(ask) = &mut ask {

@@ -29,6 +29,8 @@ pub enum SiteRequest {
     Asset(String),
     /// `GET configuration`: what the command line needs to log in, as JSON, for anybody.
     Configuration,
+    /// `GET /.well-known/oauth-protected-resource` (RFC 9728), at a listener that has a name: for anybody.
+    Metadata,
     /// `POST logout`.
     Logout,
     Page(PageRequest),
@@ -83,6 +85,9 @@ impl Drop for CallbackRequest {
 /// The site's first page.
 pub(super) const HOME: &str = "/.lightkeeper/";
 
+/// Where clients look for a resource's metadata (RFC 9728 section 3).
+pub(crate) const METADATA_PATH: &str = "/.well-known/oauth-protected-resource";
+
 /// The most of one value that a provider's answer may have; state and code are far smaller.
 const ANSWER_LIMIT_BYTES: usize = 8192;
 /// The most that can be looked for in the tree.
@@ -91,6 +96,9 @@ const FILTER_LIMIT_BYTES: usize = 256;
 /// In which form a path of the site is answered; `None`: not one of the site's.
 pub(super) fn dialect(path: &str) -> Option<Dialect> {
     let path = path.split('?').next().unwrap_or_default();
+    if path == METADATA_PATH {
+        return Some(Dialect::Own);
+    }
     match path.strip_prefix("/.lightkeeper")? {
         "/whoami" | "/configuration" => Some(Dialect::Own),
         rest if rest.is_empty() || rest.starts_with('/') => Some(Dialect::Page),
@@ -179,6 +187,18 @@ pub(super) fn ask(
         let [] = take(&pairs, [])?;
     }
     Ok(found)
+}
+
+/// What `words` ask for at a listener that has a name, besides the site.
+pub(super) fn metadata(
+    method: &Method,
+    words: &[&str],
+    pairs: &[(String, String)],
+) -> Option<SiteRequest> {
+    let is_asked = *method == Method::GET
+        && *words == [".well-known", "oauth-protected-resource"]
+        && pairs.is_empty();
+    is_asked.then_some(SiteRequest::Metadata)
 }
 
 /// The values of these keys and no others, each at most once and no longer than said; an empty one is none.

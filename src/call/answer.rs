@@ -18,7 +18,10 @@ use crate::lightstep::Particulars;
 use crate::media_type::{self, MediaType};
 use crate::otlp;
 use crate::reason::Reason;
-use crate::respond::{self, REQUEST_ID, Refusal};
+use crate::respond::{self, ChallengeTerms, REQUEST_ID, Refusal};
+
+/// What the caller's next proof of possession needs (RFC 9449 section 8).
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 
 /// An answer up to this size is small: it fits into any usual window and socket's buffer.
 const SMALL_ANSWER_BYTES: usize = 16 << 10;
@@ -36,12 +39,26 @@ pub(crate) async fn refuse(
         return Ok(());
     }
     let now = Some(exchange.shared().clock.now());
+    let listener = exchange.arrival().connection.listener();
     let state = &mut *exchange.state;
     let particulars = Particulars {
         now,
         firehose_request: state.firehose_request.as_deref(),
     };
-    let mut rendered = respond::render(refusal, state.dialect, &state.request_id, &particulars);
+    let terms = ChallengeTerms {
+        public_url: listener.public_url.as_deref(),
+        by_proof: state.by_proof,
+    };
+    let mut rendered = respond::render(
+        refusal,
+        state.dialect,
+        &state.request_id,
+        &particulars,
+        terms,
+    );
+    if let Some(nonce) = &refusal.nonce {
+        state.nonce = Some(HeaderValue::clone(nonce));
+    }
     state.status = Some(refusal.class.status().as_u16());
     state.grpc_status =
         (state.dialect == Dialect::Grpc).then(|| u16::from(refusal.class.grpc_code()));
@@ -233,6 +250,9 @@ fn head(
         head.add(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     }
     head.set(REQUEST_ID, request_id(exchange)?);
+    if let Some(nonce) = &exchange.state.nonce {
+        head.set(DPOP_NONCE, nonce.clone());
+    }
     for (name, value) in cors::headers(exchange.head(), &exchange.arrival().connection) {
         head.add(name, value);
     }

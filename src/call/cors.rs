@@ -12,19 +12,21 @@ use crate::accept::{self, Connection, CorsSettings};
 use crate::state::Snapshot;
 
 /// Headers that exporters and clients in browsers send besides the backend's own token; what else is asked for is left out, and the browser refuses.
-const HEADERS: [&str; 8] = [
+const HEADERS: [&str; 9] = [
     "accept",
     "authorization",
     "baggage",
     "content-encoding",
     "content-type",
+    "dpop",
     "lightkeeper-app",
     "traceparent",
     "tracestate",
 ];
 
 /// What a page may read of an answer, besides the few that every page may.
-const EXPOSED: HeaderValue = HeaderValue::from_static("lightkeeper-request-id, retry-after");
+const EXPOSED: HeaderValue =
+    HeaderValue::from_static("dpop-nonce, lightkeeper-request-id, retry-after, www-authenticate");
 
 /// All that a preflight's answer depends on.
 const PREFLIGHT_VARY: HeaderValue = HeaderValue::from_static(

@@ -19,7 +19,7 @@ use super::outcome::Outcome;
 use super::visitor::visitor;
 use crate::accept::{Arrival, BrokenHead, Dialect, Fault, Framed, Http1Call, ReturnPath};
 use crate::clock::{self, UnixMillis};
-use crate::identify::{Identity, SetCookie};
+use crate::identify::{Identity, Nonce, SetCookie};
 use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 use crate::view::Visitor;
@@ -51,6 +51,10 @@ pub(crate) struct AnswerState {
     pub firehose_request: Option<String>,
     /// Scheme and authority by which the caller knows us, once the head is understood.
     pub origin: Option<String>,
+    /// Whether the caller came with a proof of possession, or by the scheme for one.
+    pub by_proof: bool,
+    /// What the caller's next proof needs.
+    pub nonce: Option<HeaderValue>,
     /// Who looks at a page.
     pub visitor: Option<Visitor>,
     /// What a person can do about a refusal, where the class alone does not say it.
@@ -78,6 +82,8 @@ impl AnswerState {
             bytes_out: 0,
             firehose_request: None,
             origin: None,
+            by_proof: false,
+            nonce: None,
             visitor: None,
             advice: None,
             return_to: None,
@@ -96,8 +102,14 @@ impl AnswerState {
         }
     }
 
+    /// What is known of the caller now, for the answer's head.
+    pub(crate) fn proven(&mut self, identity: &Identity) {
+        self.nonce = identity.nonce().and_then(Nonce::header);
+    }
+
     /// Who looks at pages, and what goes with the answer to a session: it is kept from idling out.
     pub(crate) fn looks(&mut self, identity: &Identity) {
+        self.proven(identity);
         self.visitor = Some(visitor(identity));
         if let Some(session) = identity.session() {
             self.by_session = true;

@@ -230,6 +230,7 @@ impl Loaded {
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,
+                dpop: checked.dpop,
                 login: checked.login.map(|login| {
                     let policy_claims = policy.claims_of(&login.issuer);
                     LoginSettings {

@@ -17,8 +17,8 @@ use super::raw::{
 use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
-    alerts, assertions, backend, client_ca, egress, ingest, issuers, limits, listeners, query,
-    vault, web,
+    alerts, assertions, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
+    query, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::{AppPath, BackendId, BackendNames};
@@ -26,7 +26,9 @@ use crate::audit::{AuditSettings, OnFailure};
 use crate::authorize::{BackendUse, CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name};
-use crate::identify::{ClientTokenSettings, IssuerSettings, LoginSettings, WebhookSettings};
+use crate::identify::{
+    ClientTokenSettings, DpopSettings, IssuerSettings, LoginSettings, WebhookSettings,
+};
 use crate::limits::Limits;
 use crate::profiles::Profile;
 use crate::secret::SecretRef;
@@ -53,6 +55,7 @@ pub struct Checked {
     pub query: QuerySettings,
     pub vault: VaultSettings,
     /// How people log in with a browser.
+    pub dpop: DpopSettings,
     pub login: Option<LoginSettings>,
     pub alerts: AlertSettings,
     /// The policy file; not read here.
@@ -312,7 +315,9 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     }
     let query = query::query(report, &raw.query, &backends);
     let vault = vault::vault(report, &raw.vault, &backends.names);
-    let login = web::login(report, raw);
+    let session_keys = web::session_keys(report, &raw.vault.session_keys);
+    let dpop = dpop::dpop(report, raw, session_keys.clone());
+    let login = web::login(report, raw, session_keys);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
     let alerts = alerts::alerts(report, &raw.alerts, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
@@ -339,6 +344,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         ingest,
         query,
         vault,
+        dpop,
         login,
         alerts,
         policy: policy?,

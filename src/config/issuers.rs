@@ -12,7 +12,7 @@ use super::claims::{claim, subject_claims};
 use super::egress::{first_asked, own, route};
 use super::issuer_parts::{ALGORITHMS, algorithms, own_name, place, texts, times};
 use super::limits::{duration_between, hours};
-use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawTokens};
+use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawProof, RawTokens};
 use super::report::{ConfigFindings, Content};
 use super::spiffe::trust_domain;
 use super::vault;
@@ -228,6 +228,7 @@ fn one(
         },
         // The caller knows both.
         egress: Egress::Direct,
+        dpop_required: raw.dpop == Some(RawProof::Required),
         login_clients: Vec::new(),
         leeway,
         max_lifetime,

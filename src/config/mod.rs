@@ -15,6 +15,7 @@ mod claims;
 mod client_ca;
 mod client_tokens;
 mod contents;
+mod dpop;
 mod egress;
 mod expiry;
 mod exposure;

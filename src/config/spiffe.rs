@@ -75,6 +75,7 @@ pub(crate) fn trust_domain(
         accepts_unverified_email: false,
         header: None,
         tokens: TokensTaken::Any,
+        dpop_required: false,
         login_clients: Vec::new(),
         leeway,
         max_lifetime,
@@ -104,6 +105,7 @@ fn without_effect(
         ("header", at_all(raw.header.is_some())),
         ("tokens", at_all(raw.tokens.is_some())),
         ("email_unverified", at_all(raw.email_unverified.is_some())),
+        ("dpop", at_all(raw.dpop.is_some())),
         ("refresh", raw.refresh.as_ref().map(place)),
         ("stale_keys", raw.stale_keys.as_ref().map(place)),
     ] {

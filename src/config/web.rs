@@ -18,15 +18,19 @@ use crate::secret::SecretRef;
 /// The most session keys: the current one, the last, and some patience.
 const KEY_LIMIT: usize = 8;
 
-/// The login, if there is one. `None` also where an error was reported.
-pub(crate) fn login(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<LoginSettings> {
-    let keys = session_keys(report, &raw.vault.session_keys);
+/// The login, if there is one, under the checked `vault.session_keys`. `None` also where an error was reported.
+pub(crate) fn login(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawConfig,
+    keys: Vec<SecretRef>,
+) -> Option<LoginSettings> {
     let Some(login) = &raw.web.login else {
-        if let Some(first) = raw.vault.session_keys.first() {
+        let seals_nonces = raw.listeners.iter().any(|one| one.public_url.is_some());
+        if let (Some(first), false) = (raw.vault.session_keys.first(), seals_nonces) {
             report.warning(
                 first,
-                "`vault.session_keys` has no use without `web.login`",
-                "remove it, or add `web.login`",
+                "`vault.session_keys` has no use without `web.login` or a listener's `public_url`",
+                "remove it, or add one of the two",
             );
         }
         return None;
@@ -155,7 +159,11 @@ fn own_audience(report: &mut ConfigFindings<'_>, raw: &RawConfig, login: &RawLog
     }
 }
 
-fn session_keys(report: &mut ConfigFindings<'_>, raw: &[Spanned<RawSecret>]) -> Vec<SecretRef> {
+/// `vault.session_keys`.
+pub(crate) fn session_keys(
+    report: &mut ConfigFindings<'_>,
+    raw: &[Spanned<RawSecret>],
+) -> Vec<SecretRef> {
     if let Some(surplus) = raw.get(KEY_LIMIT) {
         report.error(
             surplus,

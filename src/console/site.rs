@@ -22,7 +22,7 @@ use crate::call::context::RequestContext;
 use crate::call::exchange::Exchange;
 use crate::call::record::RecordBuilder;
 use crate::call::{answer, body, page};
-use crate::identify::{Identity, Login, Method, Rejection, RejectionKind};
+use crate::identify::{ALGORITHMS, Identity, Login, Method, Rejection, RejectionKind};
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
 use crate::percent;
@@ -77,6 +77,7 @@ pub(crate) async fn visit(
         SiteRequest::SignedOut => step.show(&Page::SignedOut).await,
         SiteRequest::Asset(name) => step.asset(name).await,
         SiteRequest::Configuration => step.configuration().await,
+        SiteRequest::Metadata => step.metadata().await,
         SiteRequest::Logout => step.logout(caller).await,
         SiteRequest::Page(ask) => step.page(caller, call, ask).await,
     }
@@ -336,6 +337,27 @@ impl Step<'_, '_> {
             });
         // RFC 9728 section 2: whose configuration it is.
         let document = json!({ "organization": snapshot.organization, "resource": self.origin, "login": login });
+        answer::own(self.exchange, document)
+            .await
+            .map_err(|_| body::client_closed())
+    }
+
+    /// Who issues tokens for this gateway, and how they are shown (RFC 9728 section 2): nothing that a challenge would not
+    /// tell.
+    async fn metadata(&mut self) -> Outcome {
+        self.record.operation("own");
+        self.record.own();
+        let snapshot = self.context.snapshot().clone();
+        let listener = self.context.arrival().connection.listener().clone();
+        let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
+        let document = json!({
+            "resource": self.origin,
+            "authorization_servers": snapshot.identifier.authorization_servers(),
+            "bearer_methods_supported": ["header"],
+            "dpop_signing_alg_values_supported": ALGORITHMS,
+            "dpop_bound_access_tokens_required": snapshot.identifier.wants_bound_tokens(),
+            "tls_client_certificate_bound_access_tokens": clients.is_some(),
+        });
         answer::own(self.exchange, document)
             .await
             .map_err(|_| body::client_closed())

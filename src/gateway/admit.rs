@@ -48,6 +48,7 @@ pub(crate) async fn admit(
     caller.address = arrival.client.ip;
     record.call(&call);
     exchange.state.dialect = call.dialect;
+    exchange.state.by_proof = caller.proof.is_some();
     if call.dialect == Dialect::Page {
         exchange.state.origin = Some(connection.origin(&call.authority));
     }
@@ -83,6 +84,7 @@ pub(crate) async fn admit(
         .map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
     record.identity(identity.facts());
+    exchange.state.proven(&identity);
     let context = &context.proven(identity.facts());
     csrf::is_asked_by_us(exchange, context, &call, &identity)?;
     match &call.kind {

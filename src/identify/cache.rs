@@ -3,7 +3,8 @@
 //! What it does: remembers facts under a digest of the whole token and of the certificate that came with
 //! it. What it refuses to know: how a token is verified. Invariants: only verified tokens enter, so
 //! strangers make nothing grow; the token itself is not kept; an entry is used only before its token
-//! expires and only while its issuer, under the same settings, still has the keys that verified it.
+//! expires and only while its issuer, under the same settings, still has the keys that verified it; a proof of possession is
+//! never part of what is remembered.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +12,7 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use moka::sync::Cache;
 
+use super::dpop::Thumbprint;
 use super::facts::{CertificateFacts, Facts};
 use crate::accept::AssertionHeader;
 
@@ -67,6 +69,8 @@ impl Evidence {
 /// A judgement and what it depends on.
 pub(super) struct RememberedJudgement {
     pub facts: Arc<Facts>,
+    /// The key whose proof every call with the token needs anew.
+    pub key: Option<Thumbprint>,
     pub issuer: u64,
     pub stamp: u64,
     /// Unix seconds.

@@ -7,6 +7,8 @@
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use data_encoding::HEXLOWER;
 use serde_json::{Map, Value};
 
@@ -15,6 +17,7 @@ use crate::reason::Reason;
 
 use super::claim_path::{ClaimPath, FoundClaim};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
+use super::dpop::Thumbprint;
 use super::facts::{CertificateFacts, Facts, Method};
 use super::settings::IssuerSettings;
 use super::svid;
@@ -35,14 +38,14 @@ const BACKDATED_SECONDS: i64 = 300;
 /// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
 const LAST_SECOND: f64 = 253_402_300_799.0;
 
-/// All checks of a claim set whose signature holds; then the facts.
+/// All checks of a claim set whose signature holds; then the facts, and the key whose proof the token needs besides.
 pub(super) fn facts(
     settings: &IssuerSettings,
     issuer: &Arc<str>,
     claims: Map<String, Value>,
     certificate: Option<&Arc<CertificateFacts>>,
     now: UnixMillis,
-) -> Result<Facts, Reason> {
+) -> Result<(Facts, Option<Thumbprint>), Reason> {
     audience(settings, &claims)?;
     let leeway = i64::try_from(settings.leeway.as_secs()).unwrap_or(0);
     let expires = date(&claims, "exp")?.ok_or(Reason::TokenClaims)?;
@@ -65,8 +68,9 @@ pub(super) fn facts(
     if lifetime > i64::try_from(settings.max_lifetime.as_secs()).unwrap_or(i64::MAX) {
         return Err(Reason::TokenLifetime);
     }
-    binding(&claims, certificate)?;
-    extract(settings, issuer, claims, certificate, expires)
+    let key = binding(&claims, certificate)?;
+    let facts = extract(settings, issuer, claims, certificate, expires)?;
+    Ok((facts, key))
 }
 
 /// The facts that unproven claims would give: for `explain`, which shows what policy would say. Dates and
@@ -214,28 +218,36 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
     }
 }
 
-/// `cnf` (RFC 7800): a token that is bound to a key needs that key's proof, which here can only be the
-/// connection's client certificate (RFC 8705 section 3.1). A DPoP-bound one is not a bearer token (RFC 9449
-/// section 7.1), and a binding that we do not understand is one that we cannot check.
+/// `cnf` (RFC 7800): a token that is bound needs proof of what it is bound to: the connection's client certificate (RFC
+/// 8705 section 3.1), a key (RFC 9449 section 6.1), or both. The key is the caller's to judge. A binding that we do not
+/// understand is one that we cannot check.
 fn binding(
     claims: &Map<String, Value>,
     certificate: Option<&Arc<CertificateFacts>>,
-) -> Result<(), Reason> {
-    use base64::Engine as _;
+) -> Result<Option<Thumbprint>, Reason> {
     let confirmation = match claims.get("cnf") {
-        None => return Ok(()),
+        None => return Ok(None),
         Some(Value::Object(confirmation)) => confirmation,
         Some(_) => return Err(Reason::TokenClaims),
     };
-    let thumbprint = match (confirmation.get("x5t#S256"), confirmation.len()) {
-        (Some(Value::String(thumbprint)), 1) => thumbprint,
-        _ => return Err(Reason::TokenBound),
-    };
-    let bound_to = base64::engine::general_purpose::URL_SAFE_NO_PAD
-        .decode(thumbprint)
-        .map_err(|_| Reason::TokenBound)?;
-    match certificate {
-        Some(certificate) if certificate.fingerprint == HEXLOWER.encode(&bound_to) => Ok(()),
-        _ => Err(Reason::TokenBound),
+    if confirmation.is_empty() {
+        return Err(Reason::TokenBound);
     }
+    let mut key = None;
+    for (member, value) in confirmation {
+        let text = value.as_str().ok_or(Reason::TokenBound)?;
+        match member.as_str() {
+            "x5t#S256" if is_of_certificate(text, certificate) => {}
+            "jkt" => key = Some(Thumbprint::parse(text).ok_or(Reason::TokenBound)?),
+            _ => return Err(Reason::TokenBound),
+        }
+    }
+    Ok(key)
+}
+
+/// Whether a thumbprint is that of the certificate that came along.
+fn is_of_certificate(thumbprint: &str, certificate: Option<&Arc<CertificateFacts>>) -> bool {
+    let bound_to = URL_SAFE_NO_PAD.decode(thumbprint);
+    matches!((bound_to, certificate), (Ok(bound_to), Some(certificate))
+        if certificate.fingerprint == HEXLOWER.encode(&bound_to))
 }

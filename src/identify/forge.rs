@@ -178,6 +178,7 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         types: ["at+jwt", "jwt", ""].map(str::to_owned).to_vec(),
         header: None,
         tokens: super::TokensTaken::Access,
+        dpop_required: false,
         login_clients: Vec::new(),
         accepts_unverified_email: false,
         leeway: Duration::from_secs(30),
@@ -245,6 +246,7 @@ pub(super) fn caller(token: Option<&str>, certificate: Option<Arc<ClientChain>>)
         token: token.map(presented),
         certificate,
         session: None,
+        proof: None,
         address: std::net::Ipv4Addr::LOCALHOST.into(),
     }
 }

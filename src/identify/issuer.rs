@@ -23,6 +23,7 @@ use crate::reason::Reason;
 use super::Surroundings;
 use super::algorithm::Algorithm;
 use super::claims;
+use super::dpop::Thumbprint;
 use super::facts::{CertificateFacts, Facts};
 use super::fetch::{FetchFault, Remote, RemoteFault};
 use super::file::{self, UnreadableFile};
@@ -88,6 +89,8 @@ pub(crate) enum IssuerCause {
 /// A token that holds, and for how long.
 pub(super) struct JudgedToken {
     pub facts: Facts,
+    /// The key whose proof the token needs besides (RFC 9449).
+    pub key: Option<Thumbprint>,
     /// The stamp of the keys that it was judged by.
     pub stamp: u64,
 }
@@ -251,8 +254,9 @@ impl Issuer {
         if !kind::is_taken(&self.settings, &token.media_type, &token.claims) {
             return Err(Reason::TokenType);
         }
-        let facts = claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
-        Ok(JudgedToken { facts, stamp })
+        let (facts, key) =
+            claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
+        Ok(JudgedToken { facts, key, stamp })
     }
 
     /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are

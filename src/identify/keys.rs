@@ -206,6 +206,23 @@ impl KeySet {
     }
 }
 
+/// A public key that came along with what it signed. It is held to what is asked of an issuer's keys.
+pub(super) struct LoneKey(VerifyKey);
+
+impl LoneKey {
+    /// The key, if it is sound and may verify by this algorithm.
+    pub(super) fn read(jwk: &Map<String, Value>, algorithm: Algorithm) -> Option<Self> {
+        match KeySetEntry::read(jwk, &[algorithm], Purpose::Signatures) {
+            KeySetEntry::Usable(candidate) => Some(LoneKey(candidate.key)),
+            KeySetEntry::Spoils(_) | KeySetEntry::NotForUs => None,
+        }
+    }
+
+    pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {
+        KeyRef(&self.0).verifies(signed, signature)
+    }
+}
+
 impl KeyRef<'_> {
     /// Whether `signature` (base64url) is this key's over `signed`.
     pub(super) fn verifies(&self, signed: &str, signature: &str) -> bool {

@@ -21,6 +21,7 @@ mod client_token_hash;
 )]
 mod consultations;
 mod doubts;
+mod dpop;
 mod event;
 mod facts;
 mod fetch;
@@ -52,6 +53,7 @@ pub use claim_path::ClaimPath;
 pub use client_token::NewClientToken;
 pub use client_token_hash::ClientTokenHash;
 pub use doubts::Doubts;
+pub use dpop::{Nonce, NonceKeyFault};
 pub(crate) use event::Event;
 pub use event::Events;
 pub(crate) use facts::{CLIENT_CERTIFICATES, WEBHOOKS};
@@ -64,8 +66,8 @@ pub(crate) use login::{Finished, Login, LoginFault, Session, session_key_bytes};
 pub(crate) use mtls::{ClientTrust, ClientVerifier};
 pub(crate) use rejection::{Rejection, RejectionKind};
 pub use settings::{
-    ClientTokenSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims, TokensTaken,
-    WebhookSettings,
+    ClientTokenSettings, DpopSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims,
+    ProofReplay, TokensTaken, WebhookSettings,
 };
 pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
 pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
@@ -85,6 +87,7 @@ use crate::reason::Reason;
 use cache::{Evidence, RememberedJudgement, TokenCache};
 use client_token::ClientTokens;
 use doubts::Doubt;
+use dpop::{BoundToken, Possession, Thumbprint};
 use issuer::{Issuer, IssuerCause};
 use login::Memory;
 use mtls::Holder;
@@ -96,6 +99,7 @@ use webhook::Webhooks;
 pub struct Identity {
     facts: Arc<Facts>,
     session: Option<Box<Session>>,
+    nonce: Option<Nonce>,
 }
 
 impl Identity {
@@ -104,6 +108,7 @@ impl Identity {
         Identity {
             facts,
             session: None,
+            nonce: None,
         }
     }
 
@@ -112,11 +117,19 @@ impl Identity {
         &self.facts
     }
 
+    /// What the caller's next proof of possession needs.
+    pub(crate) fn nonce(&self) -> Option<&Nonce> {
+        self.nonce.as_ref()
+    }
+
     /// The browser's session, if that is how the caller was identified.
     pub fn session(&self) -> Option<&Session> {
         self.session.as_deref()
     }
 }
+
+/// What a token says, and the key whose proof it needs besides.
+type ProvenToken = (Arc<Facts>, Option<Thumbprint>);
 
 /// What the room needs from outside.
 #[derive(Clone)]
@@ -139,6 +152,8 @@ pub struct Identifier {
     /// What must not be used again, whether a login is configured or not.
     memory: Arc<Memory>,
     webhooks: Webhooks,
+    /// Without it no proof of possession holds.
+    possession: Option<Possession>,
     /// Of each issuer, what the policy in force looks at; `None`: perhaps everything.
     policy_claims: Option<Vec<(String, PolicyClaims)>>,
     /// Each once.
@@ -197,6 +212,7 @@ impl Identifier {
             login: None,
             memory,
             webhooks: Webhooks::none(),
+            possession: None,
             policy_claims: None,
             assertion_headers,
             surroundings,
@@ -242,6 +258,21 @@ impl Identifier {
         Ok(Identifier { login, ..self })
     }
 
+    /// The same room, which judges proofs of possession as `settings` say. Reports all faults at once. `previous`: the room
+    /// before, whose nonces stay good where no key is configured.
+    pub fn with_possession(
+        self,
+        settings: &DpopSettings,
+        previous: Option<&Identifier>,
+    ) -> Result<Identifier, Vec<NonceKeyFault>> {
+        let previous = previous.and_then(|previous| previous.possession.as_ref());
+        let possession = Possession::open(settings, self.memory.clone(), previous)?;
+        Ok(Identifier {
+            possession: Some(possession),
+            ..self
+        })
+    }
+
     /// The login, if one is configured.
     pub fn login(&self) -> Option<&Login> {
         self.login.as_ref()
@@ -281,6 +312,13 @@ impl Identifier {
     /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.
     pub async fn identify(&self, caller: Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
+        let by_proof = caller
+            .token
+            .as_ref()
+            .is_some_and(|token| token.carrier == Carrier::Dpop);
+        if caller.proof.is_some() && !by_proof {
+            return Err(Reason::ProofScheme.into());
+        }
         let holder = caller
             .certificate
             .as_ref()
@@ -298,6 +336,7 @@ impl Identifier {
             return Ok(Identity {
                 facts: Arc::new(facts),
                 session: Some(Box::new(session)),
+                nonce: None,
             });
         }
         let Some(token) = caller
@@ -318,6 +357,9 @@ impl Identifier {
         let header = token.assertion();
         // Before anything else reads it: such a token is no issuer's, and is never remembered.
         if token.is_client_token() && header.is_none() {
+            if by_proof {
+                return Err(Reason::TokenUnbound.into());
+            }
             let certificate = holder.as_ref().map(|holder| &holder.certificate);
             let facts = self.client_tokens.judge(bytes, certificate, now)?;
             self.surroundings.events.report(Event::ClientTokenUsed {
@@ -331,12 +373,47 @@ impl Identifier {
             header,
             holder.as_ref().map(|holder| &*holder.certificate),
         );
-        let facts = match self.remembered(&evidence, now) {
-            Some(facts) => facts,
+        let (facts, key) = match self.remembered(&evidence, now) {
+            Some(known) => known,
             None => self.judge(bytes, header, holder, evidence, now).await?,
         };
         self.settle(&facts)?;
-        Ok(Identity::mint(facts))
+        let nonce = self.possesses(&facts, key.as_ref(), &caller, bytes, now)?;
+        Ok(Identity {
+            nonce,
+            ..Identity::mint(facts)
+        })
+    }
+
+    /// Whether the caller holds the key that its token is bound to, and comes by the scheme for that. Asked each time, of a
+    /// remembered token as well (RFC 9449 section 7.1): a bound token is no bearer token, and an unbound one proves nothing
+    /// by a proof.
+    fn possesses(
+        &self,
+        facts: &Facts,
+        key: Option<&Thumbprint>,
+        caller: &Caller,
+        token: &[u8],
+        now: UnixMillis,
+    ) -> Result<Option<Nonce>, Rejection> {
+        let issuer = self.issuer(&facts.issuer);
+        let settings = issuer.map(|issuer| issuer.settings());
+        let (key, proof) = match (key, &caller.proof) {
+            (Some(key), Some(proof)) => (key, proof),
+            (Some(_), None) => return Err(Reason::TokenBound.into()),
+            (None, Some(_)) => return Err(Reason::TokenUnbound.into()),
+            (None, None) if settings.is_some_and(|settings| settings.dpop_required) => {
+                return Err(Reason::TokenUnbound.into());
+            }
+            (None, None) => return Ok(None),
+        };
+        let possession = self.possession.as_ref().ok_or(Reason::ProofAddress)?;
+        let token = BoundToken {
+            bytes: token,
+            key,
+            leeway: settings.map_or(Duration::ZERO, |settings| settings.leeway),
+        };
+        Ok(possession.judge(proof, &token, now)?)
     }
 
     /// Refuses facts that leave something open at which the policy in force looks. Asked each time, since a remembered token
@@ -374,6 +451,23 @@ impl Identifier {
             .iter()
             .map(|issuer| (issuer.name.to_string(), issuer.id))
             .collect()
+    }
+
+    /// The issuers that are authorization servers (RFC 8414 section 2), by their identifiers.
+    pub(crate) fn authorization_servers(&self) -> Vec<&str> {
+        let is_server =
+            |issuer: &&str| issuer.starts_with("https://") || issuer.starts_with("http://");
+        let identifiers = self
+            .issuers
+            .iter()
+            .map(|issuer| issuer.settings().issuer.as_str());
+        identifiers.filter(is_server).collect()
+    }
+
+    /// Whether no issuer's token counts that is bound to no key.
+    pub(crate) fn wants_bound_tokens(&self) -> bool {
+        let mut issuers = self.issuers.iter();
+        !self.issuers.is_empty() && issuers.all(|issuer| issuer.settings().dpop_required)
     }
 
     /// Waits until every issuer's first reading has ended, well or not, at most `limit`. For commands that
@@ -425,7 +519,7 @@ impl Identifier {
         Some(verifier.shown(chain, self.surroundings.clock.now()))
     }
 
-    fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Arc<Facts>> {
+    fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<ProvenToken> {
         let entry = self.tokens.find(evidence)?;
         let issuer = self.issuers.iter().find(|issuer| issuer.id == entry.issuer);
         let holds = now.seconds() < entry.refused_from
@@ -434,7 +528,7 @@ impl Identifier {
             self.tokens.forget(evidence);
             return None;
         }
-        Some(entry.facts.clone())
+        Some((entry.facts.clone(), entry.key))
     }
 
     /// The name of the issuer that would judge such claims, for `explain --claims`.
@@ -467,7 +561,7 @@ impl Identifier {
         holder: Option<Holder>,
         evidence: Evidence,
         now: UnixMillis,
-    ) -> Result<Arc<Facts>, Reason> {
+    ) -> Result<ProvenToken, Reason> {
         let token = Unproven::parse(bytes)?;
         let issuer = self
             .issuer_of(&token.claims)
@@ -488,13 +582,14 @@ impl Identifier {
         });
         let entry = RememberedJudgement {
             facts: facts.clone(),
+            key: judged.key,
             issuer: issuer.id,
             stamp: judged.stamp,
             refused_from: issuer.refused_from(facts.expires_unix_seconds),
             token_bytes: bytes.len(),
         };
         self.tokens.remember(evidence, entry);
-        Ok(facts)
+        Ok((facts, judged.key))
     }
 }
 

@@ -4,13 +4,16 @@
 //! wording towards the caller (every rejection looks alike from outside). Invariant: no rejection carries any part of the
 //! evidence.
 
+use super::dpop::{Nonce, RefusedProof};
 use crate::reason::{Class, Reason};
 
 /// The answer instead of an identity.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Rejection {
     pub kind: RejectionKind,
     pub reason: Reason,
+    /// What the caller's next proof of possession needs, if that is all that is missing.
+    pub nonce: Option<Nonce>,
 }
 
 /// Whose turn it is: the caller's to show something, something better, or to come back later.
@@ -31,6 +34,19 @@ impl From<Reason> for Rejection {
             Some(Class::Unavailable) => RejectionKind::Unavailable,
             _ => RejectionKind::Rejected,
         };
-        Rejection { kind, reason }
+        Rejection {
+            kind,
+            reason,
+            nonce: None,
+        }
+    }
+}
+
+impl From<RefusedProof> for Rejection {
+    fn from(refused: RefusedProof) -> Self {
+        Rejection {
+            nonce: refused.nonce,
+            ..Rejection::from(refused.reason)
+        }
     }
 }

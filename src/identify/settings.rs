@@ -42,6 +42,8 @@ pub struct IssuerSettings {
     pub header: Option<AssertionHeader>,
     /// Whether callers show access tokens or ID tokens.
     pub tokens: TokensTaken,
+    /// Whether only tokens count that are bound to a key (RFC 9449).
+    pub dpop_required: bool,
     /// The clients through which people log in at this issuer: they are no APIs.
     pub login_clients: Vec<String>,
     /// Clock skew; at most 5 minutes, default 30 s.
@@ -62,6 +64,32 @@ pub struct KeyAccess {
     pub token: Option<SecretRef>,
     /// PEM file with the roots to trust, instead of `IssuerSettings::ca`.
     pub ca: Option<PathBuf>,
+}
+
+/// How proofs of possession are judged (`dpop`).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct DpopSettings {
+    pub replay: ProofReplay,
+    /// Whether proofs may come without a nonce of ours.
+    pub nonce_optional: bool,
+    /// Keys of 32 bytes (base64 or hexadecimal), from which those of nonces are derived; none: one of the process's own.
+    pub keys: Vec<SecretRef>,
+}
+
+/// Where a proof must not be used twice.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ProofReplay {
+    /// In one process.
+    #[default]
+    Local,
+    /// Anywhere: a nonce is good in the process that gave it.
+    Pinned,
+}
+
+impl DpopSettings {
+    pub(crate) fn needs_nonce(&self) -> bool {
+        !self.nonce_optional || self.replay == ProofReplay::Pinned
+    }
 }
 
 /// By what a policy tells the callers of one issuer apart.

@@ -139,6 +139,43 @@ reasons! {
     /// `cnf` binds the token to something that was not proven on this connection (RFC 8705, RFC 9449).
     TokenBound "token_bound" [BadCredential] Caller
         "The token belongs to a certificate or key that did not come along." "Use the one that it was fetched with.";
+    /// No `jkt` in `cnf`, under the scheme `DPoP` or of an issuer all of whose tokens must be bound (RFC 9449 section 7.1).
+    TokenUnbound "token_unbound" [BadCredential] Caller
+        "The token is bound to no key, and is only taken if it is." "Log in with `lightkeeper login --dpop`, or ask who runs the issuer.";
+    /// Under the scheme `DPoP` (RFC 9449 section 7.1).
+    ProofMissing "proof_missing" [BadCredential] Caller
+        "No proof came along with the token." "Send one in `DPoP` with every call.";
+    /// A `dpop` header beside another scheme than `DPoP`, or beside nothing.
+    ProofScheme "proof_scheme" [BadCredential] Caller
+        "A proof came along without a token that needs one." "Write `Authorization: DPoP` before the token, or do not send the proof.";
+    /// No JWS of RFC 9449 section 4.2, more than one, or larger than 8 KiB.
+    ProofMalformed "proof_malformed" [BadCredential] Caller
+        "This is no proof of possession." "";
+    /// The key is not the token's, is not public, or is none that counts.
+    ProofKey "proof_key" [BadCredential] Caller
+        "The proof is of another key than the token's." "Use the key that the token was fetched with.";
+    ProofSignature "proof_signature" [BadCredential] Caller
+        "The proof's signature does not hold." "";
+    /// `htm` or `htu`.
+    ProofRequest "proof_request" [BadCredential] Caller
+        "The proof is for another method or address." "Make it for the address that the gateway is known by, its `public_url`.";
+    /// `ath`.
+    ProofToken "proof_token" [BadCredential] Caller
+        "The proof is for another token." "";
+    /// `iat`.
+    ProofTime "proof_time" [BadCredential] Caller
+        "The proof is too old, or not valid yet." "Compare your clock, and make a proof for each call.";
+    /// Without one of ours that is good now: the answer brings one (RFC 9449 section 9).
+    ProofNonce "proof_nonce" [BadCredential] Caller
+        "The proof lacks the gateway's nonce." "Repeat the call with the one that the answer brought.";
+    ProofReplayed "proof_replayed" [BadCredential] Caller
+        "The proof was used before." "Make one for each call.";
+    /// The listener has no `public_url` that a proof could be compared with.
+    ProofAddress "proof_address" [BadCredential] Operator
+        "No proofs are taken here: the gateway does not know its own name." "Tell an operator.";
+    /// The machine gives no random bytes.
+    ProofNonceUnsealed "proof_nonce_unsealed" [Unavailable] Gateway
+        "The gateway cannot make a nonce now." "Try again.";
     ClientTokenUnknown "client_token_unknown" [BadCredential] Caller
         "This client token is not known, or was revoked." "Ask an operator for another.";
     ClientTokenExpired "client_token_expired" [BadCredential] Caller

@@ -38,11 +38,24 @@ fn legacy_refusals_say_whether_to_come_again() {
             let one = Refusal::classed(Reason::PathUnknown, class);
             let other = Refusal::classed(Reason::NotPermitted, class).because("c");
             let particulars = Particulars::default();
-            let rendered = render(&one, Dialect::Legacy(format), "id", &particulars);
+            let rendered = render(
+                &one,
+                Dialect::Legacy(format),
+                "id",
+                &particulars,
+                ChallengeTerms::default(),
+            );
             assert_eq!(rendered.status, class.status());
             assert_eq!(
                 rendered.body,
-                render(&other, Dialect::Legacy(format), "id", &particulars).body
+                render(
+                    &other,
+                    Dialect::Legacy(format),
+                    "id",
+                    &particulars,
+                    ChallengeTerms::default()
+                )
+                .body
             );
             let again = matches!(class.status().as_u16(), 429 | 502 | 503 | 504);
             let header =
@@ -97,7 +110,13 @@ fn a_400_says_what_is_wrong() {
     .chain(Format::ALL.map(Dialect::Legacy));
     for dialect in dialects {
         for (refusal, expected) in rows {
-            let rendered = render(refusal, dialect, "id", &Particulars::default());
+            let rendered = render(
+                refusal,
+                dialect,
+                "id",
+                &Particulars::default(),
+                ChallengeTerms::default(),
+            );
             let message = rendered
                 .headers
                 .iter()

@@ -21,9 +21,9 @@ use crate::authorize::{Permit, Policy};
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
 use crate::identify::{
-    AuthorityFault, ClientTokenSettings, ClientTrust, ClientVerifier, Events, Identifier,
-    IssuerFault, IssuerSettings, LoginFault, LoginSettings, Surroundings, WebhookFault,
-    WebhookSettings,
+    AuthorityFault, ClientTokenSettings, ClientTrust, ClientVerifier, DpopSettings, Events,
+    Identifier, IssuerFault, IssuerSettings, LoginFault, LoginSettings, NonceKeyFault,
+    Surroundings, WebhookFault, WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
@@ -42,6 +42,8 @@ pub struct Settings {
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
     pub client_tokens: Vec<ClientTokenSettings>,
+    /// How callers prove that they hold a key.
+    pub dpop: DpopSettings,
     /// How people log in with a browser.
     pub login: Option<LoginSettings>,
     pub webhooks: Vec<WebhookSettings>,
@@ -116,6 +118,8 @@ pub(crate) enum SnapshotFault {
     Issuer(#[from] IssuerFault),
     #[error(transparent)]
     Login(#[from] LoginFault),
+    #[error(transparent)]
+    Nonces(#[from] NonceKeyFault),
     #[error("webhooks {0}")]
     Webhook(WebhookFault),
     #[error(transparent)]
@@ -170,6 +174,12 @@ impl Snapshot {
                         .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
                         .ok()
                 });
+        let identifier = identifier.and_then(|identifier| {
+            let judging = identifier.with_possession(&plan.dpop, previous_identifier);
+            judging
+                .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
+                .ok()
+        });
         let identifier = identifier.and_then(|identifier| {
             let known = identifier.with_webhooks(&plan.webhooks);
             known

@@ -17,8 +17,8 @@ use lightkeeper::forward::{
     ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings,
 };
 use lightkeeper::identify::{
-    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, IssuerSettings, KeyAccess,
-    KeySource, LoginSettings, PolicyClaims, TokensTaken, WebhookSettings,
+    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, DpopSettings, IssuerSettings,
+    KeyAccess, KeySource, LoginSettings, PolicyClaims, ProofReplay, TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
@@ -128,11 +128,20 @@ fn every_key_arrives_in_the_checked_settings() {
             tokens: TokensTaken::Any,
             login_clients: vec!["web".into(), "cli".into()],
             accepts_unverified_email: true,
+            dpop_required: true,
             leeway: seconds(300),
             max_lifetime: seconds(12 * 3600),
             stale_keys: seconds(48 * 3600),
             refresh: seconds(2 * 3600),
         }]
+    );
+    assert_eq!(
+        checked.dpop,
+        DpopSettings {
+            replay: ProofReplay::Pinned,
+            nonce_optional: false,
+            keys: checked.login.as_ref().unwrap().keys.clone(),
+        }
     );
     let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
         name: name.into(),

@@ -53,6 +53,7 @@ async fn room(
         types: vec!["at+jwt".to_owned()],
         header: None,
         tokens: TokensTaken::Access,
+        dpop_required: false,
         login_clients: vec!["lightkeeper-web".to_owned(), "lightkeeper-cli".to_owned()],
         accepts_unverified_email: false,
         leeway: Duration::from_secs(30),
@@ -133,6 +134,7 @@ fn visitor(session: &str) -> Caller {
         token: None,
         certificate: None,
         session: Some(session),
+        proof: None,
         address,
     }
 }

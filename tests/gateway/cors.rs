@@ -34,10 +34,11 @@ const VARY: &str = "vary: origin, access-control-request-method, access-control-
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn preflights_are_answered_for_listed_origins_and_served_paths() {
-    let wanted = "authorization,content-type, X-Evil,Cookie,TraceParent";
+    let wanted = "authorization,content-type, X-Evil,Cookie,TraceParent,DPoP";
     let allowed = |origin: &str, method: &str| {
         vec![
-            "access-control-allow-headers: authorization, content-type, traceparent".to_owned(),
+            "access-control-allow-headers: authorization, content-type, dpop, traceparent"
+                .to_owned(),
             format!("access-control-allow-methods: {method}"),
             format!("access-control-allow-origin: {origin}"),
             "access-control-max-age: 600".to_owned(),
@@ -179,7 +180,7 @@ async fn answers_can_be_read_by_listed_origins_alone() {
     let shared = |origin: &str| {
         vec![
             format!("access-control-allow-origin: {origin}"),
-            "access-control-expose-headers: lightkeeper-request-id, retry-after".to_owned(),
+            "access-control-expose-headers: dpop-nonce, lightkeeper-request-id, retry-after, www-authenticate".to_owned(),
             "vary: origin".to_owned(),
         ]
     };

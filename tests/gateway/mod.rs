@@ -32,6 +32,7 @@ mod media;
 mod naming;
 mod operations;
 mod plain_otlp;
+mod possession;
 mod proxies;
 mod rates;
 mod recipes;

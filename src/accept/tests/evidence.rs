@@ -333,6 +333,7 @@ fn a_token_in_the_body_is_judged_like_one_in_the_head() {
                 })
             }),
             session: None,
+            proof: None,
             address: std::net::IpAddr::from([127, 0, 0, 1]),
         }
     };

@@ -49,6 +49,9 @@ pub(crate) struct RawIssuer {
     /// What becomes of an e-mail address, as the subject or in a claim that the policy names, that the issuer does not call
     /// verified (`email_verified`); default `refuse`.
     pub email_unverified: Option<RawEmailUnverified>,
+    /// Whether its tokens must be bound to a key (DPoP, RFC 9449); default `optional`: those that are bound need a proof with
+    /// every call, others need none.
+    pub dpop: Option<RawProof>,
     /// Accepted clock skew, at most `5m`; default `30s`.
     pub leeway: Option<Spanned<RawDuration>>,
     /// For how long a token may be valid, from `1m` to `9000h`; default `24h`.
@@ -81,6 +84,17 @@ pub(crate) enum RawEmailUnverified {
     Refuse,
     /// It counts: for issuers whose users cannot set their addresses themselves.
     Accept,
+}
+
+/// Whether an issuer's tokens must be bound to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "BoundTokens")]
+pub(crate) enum RawProof {
+    /// Tokens that are not bound count as well.
+    Optional,
+    /// Only tokens with a key's thumbprint count.
+    Required,
 }
 
 /// Where an issuer's keys are, and how they are asked for. Without `file` and `url` they are found by discovery.

@@ -10,6 +10,7 @@ mod audit;
 mod claims;
 mod client_ca;
 mod client_tokens;
+mod dpop;
 mod egress;
 mod forms;
 mod front;
@@ -28,11 +29,12 @@ pub(crate) use audit::{RawAudit, RawOnFailure};
 pub(crate) use claims::RawNames;
 pub(crate) use client_ca::{RawClientAuthority, RawClientCa};
 pub(crate) use client_tokens::RawClientToken;
+pub(crate) use dpop::{RawDpop, RawNonce, RawReplay};
 pub(crate) use egress::{PROXY_HINT, RawEgress, RawProxy};
 pub(crate) use forms::RawSecret;
 pub(crate) use front::{RawCors, RawForwardedHeader, RawHealth};
 pub(crate) use ingest::{RawCommands, RawCompression, RawIngest, RawMirror};
-pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawSpiffe, RawTokens};
+pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawProof, RawSpiffe, RawTokens};
 pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
@@ -62,6 +64,8 @@ pub(crate) struct RawConfig {
     /// OIDC issuers whose tokens are accepted.
     #[serde(default)]
     pub issuers: Vec<RawIssuer>,
+    /// How callers prove that they hold the key of a token that is bound to one (DPoP, RFC 9449).
+    pub dpop: Option<Spanned<RawDpop>>,
     /// Tokens for clients that can hold nothing but a fixed string; `lightkeeper token issue` makes them.
     // Empty once the last line was deleted: that must revoke its token, not leave the file refused.
     pub client_tokens: Option<Vec<RawClientToken>>,

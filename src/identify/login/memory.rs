@@ -1,4 +1,4 @@
-//! What outlives a reload: logins that ended, sessions that were ended, exchanges under way.
+//! What outlives a reload: logins that ended, sessions that were ended, proofs that were used, exchanges under way.
 //!
 //! What it does: remembers identifiers until the time when they would no longer hold anyway. What it refuses to know:
 //! what they stand for. Invariants: bounded; when full, what would expire first goes first, and whatever expires no later
@@ -19,11 +19,19 @@ pub(crate) const SPENT_LIMIT_ENTRIES: usize = 50_000;
 /// Sessions that were ended before their time. Some ten megabytes.
 const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 
+/// Keys are spread over so many sets, so that one that is used without end shortens the time of few others.
+pub(crate) const PROOF_SHARES: usize = 16;
+
+/// Proofs in one of them. All together some 25 megabytes.
+const PROOF_LIMIT_ENTRIES: usize = 16_384;
+
 /// Shared by successive configurations.
 pub(crate) struct Memory {
     pub exchanges: FairQueue,
     pub spent: EndedIds,
     pub revoked: EndedIds,
+    /// Proofs of possession that were used, by the key that made them.
+    pub proofs: [EndedIds; PROOF_SHARES],
 }
 
 impl Default for Memory {
@@ -32,6 +40,7 @@ impl Default for Memory {
             exchanges: FairQueue::new(EXCHANGES),
             spent: EndedIds::new(SPENT_LIMIT_ENTRIES),
             revoked: EndedIds::new(REVOKED_LIMIT_ENTRIES),
+            proofs: std::array::from_fn(|_| EndedIds::new(PROOF_LIMIT_ENTRIES)),
         }
     }
 }

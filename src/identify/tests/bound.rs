@@ -1,7 +1,7 @@
 //! Tokens that are bound to a key (`cnf`, RFC 7800), beside the very certificate and without it.
 //!
-//! What it does: one table of confirmations. What it refuses to know: how certificates and signatures are verified. Invariant:
-//! but for the first row each has one fault.
+//! What it does: one table of confirmations. What it refuses to know: how certificates, signatures and proofs are verified.
+//! Invariant: each row that is refused has one fault.
 
 use std::sync::Arc;
 
@@ -16,8 +16,9 @@ use super::super::settings::KeySource;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
-/// Scenario: confirmations around the one that holds. Guarantees: only the SHA-256 of the certificate that was shown, in its
-/// one spelling and with nothing beside it, lets a bound token pass (RFC 8705 section 3.1).
+/// Scenario: confirmations around those that hold. Guarantees: only the SHA-256 of the certificate that was shown, in its
+/// one spelling, lets a bound token pass (RFC 8705 section 3.1), and a key's thumbprint alone may stand beside it or instead:
+/// that one must then be proven besides.
 #[test]
 fn a_bound_token_holds_only_beside_its_certificate() {
     // Base64url writes these bytes with `-` and `_`.
@@ -75,14 +76,44 @@ fn a_bound_token_holds_only_beside_its_certificate() {
             bound,
         ),
         (
-            "a DPoP key as well",
+            "a DPoP key as well that is none",
             json!({"x5t#S256": thumbprint, "jkt": "x"}),
             Some(&mine),
             bound,
         ),
         (
-            "a DPoP key alone",
+            "a DPoP key alone, which is judged by its proof",
             json!({"jkt": thumbprint}),
+            Some(&mine),
+            None,
+        ),
+        (
+            "certificate and DPoP key",
+            json!({"x5t#S256": thumbprint, "jkt": thumbprint}),
+            Some(&mine),
+            None,
+        ),
+        (
+            "a DPoP key beside another certificate",
+            json!({"x5t#S256": thumbprint, "jkt": thumbprint}),
+            Some(&other),
+            bound,
+        ),
+        (
+            "a DPoP key, padded",
+            json!({"jkt": format!("{thumbprint}=")}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a DPoP key that is no text",
+            json!({"jkt": [thumbprint]}),
+            Some(&mine),
+            bound,
+        ),
+        (
+            "a DPoP key and something unknown",
+            json!({"jkt": thumbprint, "kid": "x"}),
             Some(&mine),
             bound,
         ),

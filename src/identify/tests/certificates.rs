@@ -219,7 +219,8 @@ async fn what_is_withdrawn_stops_on_open_connections() {
         unclear,
         Rejection {
             kind: RejectionKind::Unavailable,
-            reason: Reason::RevocationUnavailable
+            reason: Reason::RevocationUnavailable,
+            nonce: None,
         }
     );
 

@@ -242,6 +242,7 @@ pub(super) fn visitor(
         token: None,
         certificate,
         session: Some(session),
+        proof: None,
         address: Ipv4Addr::LOCALHOST.into(),
     }
 }

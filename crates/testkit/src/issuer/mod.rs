@@ -32,7 +32,8 @@ use super::server::{
 use super::urls::Form;
 use device::Devices;
 use flows::Flows;
-use keys::{KeySet, random_text};
+use keys::KeySet;
+pub(crate) use keys::random_text;
 use lightkeeper::clock::Clock;
 use refresh::Refreshes;
 
