@@ -5,12 +5,16 @@
 //! counts. What it refuses to know: where the bytes come from; `cargo fuzz` and `tests/fuzz.rs` both use it.
 //! Invariant: a check is a function of its bytes alone, so that whatever fails can be run again.
 
+mod cutting;
+
 use bytes::Bytes;
 use lightkeeper::lightstep::{Format, Report, Token};
 use lightkeeper::limits::Budget;
 use lightkeeper::otlp::{Encoding, Export, PartialSuccess, RESERVED, Signal, Stamp, Wanted};
 use lightkeeper::otlp::{frame, read_answer, transcode, unframe, write_answer};
 use lightkeeper::transform::{Coding, compress, decompress};
+
+pub use self::cutting::cutting;
 
 /// A target: a name, and what must hold. The name is that of its corpus under `fuzz/corpus` and of its
 /// binary under `fuzz/fuzz_targets`. A new format is one line here and one file there.
@@ -20,6 +24,7 @@ pub const TARGETS: &[Target] = &[
     ("protobuf", protobuf),
     ("json", json),
     ("transcode", transcoding),
+    ("cut", cutting),
     ("answer", answer),
     ("grpc_frame", grpc_frame),
     ("decompress", decompression),
