@@ -190,6 +190,15 @@ impl<'a> Cursor<'a> {
         Some(plain)
     }
 
+    /// Takes these bytes, if they are next.
+    #[inline(always)]
+    pub(crate) fn take_exactly(&mut self, expected: &[u8]) -> bool {
+        let rest = self.text.get(self.at..).unwrap_or_default();
+        let there = rest.starts_with(expected);
+        self.at += if there { expected.len() } else { 0 };
+        there
+    }
+
     /// The colon behind a member's name.
     #[inline(always)]
     pub(crate) fn colon(&mut self) -> Result<(), Malformed> {

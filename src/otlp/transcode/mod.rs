@@ -9,6 +9,7 @@
 mod number;
 mod output;
 mod schema;
+mod text;
 mod to_json;
 mod to_protobuf;
 

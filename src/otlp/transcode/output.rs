@@ -89,6 +89,7 @@ impl<'h> BoundedOutput<'h> {
     }
 
     /// Room for so many bytes, which `write` appends at most.
+    #[inline]
     pub(crate) fn append<T>(
         &mut self,
         most: usize,

@@ -10,6 +10,8 @@ use crate::otlp::Signal;
 /// One message type.
 pub(super) struct Message {
     pub fields: &'static [Field],
+    /// The places of its oneof's members, a bit for each.
+    pub members: u32,
 }
 
 /// One field.
@@ -61,6 +63,14 @@ pub(super) enum Label {
     Repeated,
 }
 
+impl Field {
+    /// Its name in quotes and a colon.
+    #[inline]
+    pub(crate) fn member(&self) -> &'static [u8] {
+        self.written.as_bytes().get(1..).unwrap_or_default()
+    }
+}
+
 impl FieldKind {
     /// The wire type of one value (protobuf.dev, "Encoding").
     pub(crate) fn wire_type(self) -> u32 {
@@ -94,15 +104,30 @@ pub(super) fn request(signal: Signal) -> &'static Message {
 
 macro_rules! fields {
     ($($number:literal $name:literal $original:literal $label:ident $kind:expr;)*) => {
-        Message { fields: &[$(Field {
-            number: $number,
-            name: $name,
-            original: $original,
-            written: concat!(",\"", $name, "\":"),
-            kind: $kind,
-            label: Label::$label,
-        }),*] }
+        Message {
+            fields: &[$(Field {
+                number: $number,
+                name: $name,
+                original: $original,
+                written: concat!(",\"", $name, "\":"),
+                kind: $kind,
+                label: Label::$label,
+            }),*],
+            members: members(&[$(Label::$label),*]),
+        }
     };
+}
+
+const fn members(mut labels: &[Label]) -> u32 {
+    let (mut members, mut bit) = (0, 1);
+    while let Some((label, rest)) = labels.split_first() {
+        if matches!(label, Label::OneOf) {
+            members |= bit;
+        }
+        bit <<= 1;
+        labels = rest;
+    }
+    members
 }
 
 use FieldKind::{

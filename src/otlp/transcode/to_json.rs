@@ -1,8 +1,8 @@
 //! Protobuf to JSON.
 //!
-//! What it does: looks over a message's fields once, and writes them in their order where each stands once and the repeated
-//! ones stand together, as encoders have them; else it gathers each field by itself. What it refuses to know: what a field
-//! means beyond its kind.
+//! What it does: writes the fields of a message in their order, as long as each stands once and the repeated ones stand together,
+//! as encoders have them. Where that fails, the whole is written once more, with care: each message is looked over first, and one
+//! that is not in order is gathered field by field. What it refuses to know: what a field means beyond its kind.
 //!
 //! Invariants:
 //! - Of several values the last counts, several parts of a message are one message, and of a oneof the last member counts
@@ -20,8 +20,9 @@ use super::number::{
 };
 use super::output::BoundedOutput;
 use super::schema::{Field, FieldKind, Label, Message};
+use super::text::put_text;
 use super::{Fault, TranscodeFault, Transcoded};
-use crate::otlp::json::{MAX_DEPTH, ordinary};
+use crate::otlp::json::MAX_DEPTH;
 use crate::otlp::wire::{self, Wire};
 
 /// In how many parts one message may come; encoders write one.
@@ -37,12 +38,21 @@ pub(super) fn write(
         unknown: 0,
         depth: 0,
         at: "",
+        is_careful: false,
     };
     let parts = Parts {
         first: message,
         more: &[],
     };
-    let written = writer.message(request, parts);
+    let begin = writer.output.mark();
+    let mut written = writer.message(request, parts);
+    if written.is_err() {
+        // What is wrong may be replaced further on, and then does not count.
+        writer.output.back_to(begin);
+        (writer.unknown, writer.depth, writer.at) = (0, 0, "");
+        writer.is_careful = true;
+        written = writer.message(request, parts);
+    }
     let Writer {
         output,
         unknown,
@@ -62,6 +72,8 @@ struct Writer<'h> {
     depth: u32,
     /// The field that was begun last.
     at: &'static str,
+    /// Whether a message is looked over before it is written.
+    is_careful: bool,
 }
 
 /// The parts of one message.
@@ -117,11 +129,13 @@ impl Writer<'_> {
     fn message(&mut self, message: &'static Message, parts: Parts<'_, '_>) -> Result<(), Fault> {
         self.deeper()?;
         self.output.put_byte(b'{')?;
-        let survey = self.survey(message, parts)?;
-        if survey.is_orderly {
-            self.as_it_comes(message, parts)?;
-        } else {
-            self.gathered(message, parts, &survey)?;
+        let survey = match self.is_careful {
+            true => Some(self.survey(message, parts)?),
+            false => None,
+        };
+        match survey {
+            Some(survey) if !survey.is_orderly => self.gathered(message, parts, &survey)?,
+            _ => self.as_it_comes(message, parts)?,
         }
         self.depth -= 1;
         self.output.put_byte(b'}')
@@ -169,15 +183,26 @@ impl Writer<'_> {
         message: &'static Message,
         parts: Parts<'_, '_>,
     ) -> Result<(), Fault> {
-        let (mut first, mut array, mut last) = (true, Array::default(), 0);
+        const DISORDER: Fault = Fault::What("only a survey tells what this says");
+        let (mut first, mut array, mut last, mut seen) = (true, Array::default(), usize::MAX, 0);
         let mut fields = parts.fields();
         while let Some(given) = fields.next()? {
             let Some((index, field)) = find(message, given.number) else {
+                // A survey has counted it.
+                self.unknown += u64::from(!self.is_careful);
                 continue;
             };
-            if last != index {
+            if last != index || field.label != Label::Repeated {
                 self.end(&mut array)?;
                 last = index;
+                let excluded = match field.label {
+                    Label::OneOf => message.members,
+                    _ => 1_u32.wrapping_shl(index as u32),
+                };
+                if seen & excluded != 0 {
+                    return Err(DISORDER);
+                }
+                seen |= 1_u32.wrapping_shl(index as u32);
             }
             self.at = field.name;
             if field.label == Label::Repeated {
@@ -365,7 +390,7 @@ impl Writer<'_> {
         let content = given.bytes()?;
         match kind {
             FieldKind::Message(message) => return self.message(message, parts),
-            FieldKind::Text => return self.text(content),
+            FieldKind::Text => return put_text(&mut self.output, content),
             _ => {}
         }
         self.output.put_byte(b'"')?;
@@ -382,45 +407,6 @@ impl Writer<'_> {
                     STANDARD.encode_slice(content, room)
                 })?
                 .map_err(|_| Fault::TooLarge)?;
-        }
-        self.output.put_byte(b'"')
-    }
-
-    fn text(&mut self, text: &[u8]) -> Result<(), Fault> {
-        if std::str::from_utf8(text).is_err() {
-            return Err(Fault::What("a text that is not UTF-8"));
-        }
-        if ordinary(text) == text.len() {
-            return self.output.append(text.len().saturating_add(2), |bytes| {
-                bytes.push(b'"');
-                bytes.extend_from_slice(text);
-                bytes.push(b'"');
-            });
-        }
-        self.output.put_byte(b'"')?;
-        let mut rest = text;
-        loop {
-            let (plain, special) = rest.split_at(ordinary(rest).min(rest.len()));
-            self.output.put(plain)?;
-            let Some((byte, behind)) = special.split_first() else {
-                break;
-            };
-            rest = behind;
-            let letter = match byte {
-                b'"' | b'\\' => *byte,
-                b'\n' => b'n',
-                b'\r' => b'r',
-                b'\t' => b't',
-                0x08 => b'b',
-                0x0c => b'f',
-                control => {
-                    self.output.put(b"\\u00")?;
-                    self.output
-                        .append(2, |bytes| put_hexadecimal(bytes, &[*control]))?;
-                    continue;
-                }
-            };
-            self.output.put(&[b'\\', letter])?;
         }
         self.output.put_byte(b'"')
     }

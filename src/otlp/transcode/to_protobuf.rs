@@ -106,6 +106,12 @@ impl Writer<'_, '_> {
         message: &'static Message,
         next: usize,
     ) -> Result<Option<(usize, &'static Field)>, Fault> {
+        if let Some(field) = message.fields.get(next)
+            && self.cursor.take_exactly(field.member())
+        {
+            self.cursor.peek();
+            return Ok(Some((next, field)));
+        }
         let Some(name) = self.cursor.plain_string() else {
             let name = self.cursor.name()?;
             if name.torn {
@@ -114,14 +120,13 @@ impl Writer<'_, '_> {
             return otherwise(message, &name.said(self.text));
         };
         self.cursor.colon()?;
-        if let Some(field) = message.fields.get(next)
-            && field.name.as_bytes() == name
-        {
-            return Ok(Some((next, field)));
-        }
-        for (index, field) in message.fields.iter().enumerate() {
-            if field.name.as_bytes() == name {
-                return Ok(Some((index, field)));
+        let (before, behind) = message.fields.split_at_checked(next).unwrap_or_default();
+        let from = [(next, behind), (0, before)];
+        for (first, fields) in from {
+            for (index, field) in fields.iter().enumerate() {
+                if field.name.as_bytes() == name {
+                    return Ok(Some((first + index, field)));
+                }
             }
         }
         otherwise(message, std::str::from_utf8(name).unwrap_or_default())
