@@ -16,8 +16,8 @@ use std::time::Duration;
 use crate::clock::UnixMillis;
 use crate::lock::{Mutex, MutexGuard};
 
-/// The most classes that are remembered; a profile has a handful.
-const CLASSES_LIMIT_ENTRIES: usize = 64;
+/// The most classes that are remembered; a profile has a handful, for each of its backends.
+const CLASSES_LIMIT_ENTRIES: usize = 512;
 /// The most keys of a class that have seats of their own; all others share one.
 const SEATS_LIMIT_ENTRIES: usize = 512;
 /// A word on a time that is longer than this and than the class's own is about another limit.

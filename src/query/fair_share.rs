@@ -1,13 +1,16 @@
 //! Whether one more question may be asked of the backend now.
 //!
-//! What it does: finds the rate of a question's class, takes it from the caller's share, and tells the budget what the
+//! What it does: finds the rate of a question's class at its backend, takes it from the caller's share, and tells the budget what the
 //! backend says. What it refuses to know: how shares are made. Invariants: who is refused here is told when to come
 //! again, and the backend hears nothing of it; who asks for the first time waits for a turn instead, within `TURN_LIMIT`.
+
+use std::sync::Arc;
 
 use http::HeaderMap;
 use tokio::time::Instant;
 
 use crate::accept::{Call, RequestKind};
+use crate::apps::BackendId;
 use crate::forward::Answer;
 use crate::identify::Facts;
 use crate::limits::{Rate, TURN_LIMIT, Told};
@@ -15,38 +18,49 @@ use crate::profiles::OperationId;
 use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
 
-/// The class of a question.
-pub(crate) fn class(
+/// What a question is paid from.
+#[derive(Clone)]
+pub(crate) struct RateBudget {
+    /// As the profile and metrics call it.
+    class: Arc<str>,
+    /// The class at one backend: each has limits of its own.
+    name: Arc<str>,
+}
+
+/// The budget of a question to this backend.
+pub(crate) fn budget(
     snapshot: &Snapshot,
     call: &Call,
     operation: OperationId,
-) -> std::sync::Arc<str> {
+    backend: BackendId,
+) -> RateBudget {
     let query = match &call.kind {
         RequestKind::Query(ask) => ask.query.as_slice(),
         _ => &[],
     };
-    snapshot
-        .profile
-        .operation(operation)
-        .rate
-        .class(query)
-        .clone()
+    let operation = snapshot.profile.operation(operation);
+    let class = operation.rate.class(query).clone();
+    let name = match snapshot.policy.backends().told(backend) {
+        // No class and no backend has a line's end in its name.
+        Some(backend) => format!("{class}\n{backend}").into(),
+        None => class.clone(),
+    };
+    RateBudget { class, name }
 }
 
 /// Takes one question from the share of who asks.
 pub(crate) fn admit(
     shared: &Shared,
     snapshot: &Snapshot,
-    class: &str,
+    budget: &RateBudget,
     who: &Facts,
 ) -> Result<(), Refusal> {
+    let RateBudget { class, name } = budget;
     // A class without a rate cannot be loaded.
     let Some(rate) = rate(snapshot, class) else {
         return Ok(());
     };
-    let taken = shared
-        .rates
-        .take(class, rate, &key(who), shared.clock.now());
+    let taken = shared.rates.take(name, rate, &key(who), shared.clock.now());
     taken
         .map(drop)
         .map_err(|share| Refusal::over_rate(share).because(format!("rate class {class}")))
@@ -55,16 +69,16 @@ pub(crate) fn admit(
 /// Tries what `admit` is a part of; once more when it is the turn of who asks for the first time.
 pub(crate) async fn in_turn<T>(
     shared: &Shared,
-    class: &str,
+    budget: &RateBudget,
     who: &Facts,
     attempt: impl Fn() -> Result<T, Refusal>,
 ) -> Result<T, Refusal> {
     let mut outcome = attempt();
-    if is_over(&outcome) && has_turn(shared, class, &key(who)).await {
+    if is_over(&outcome) && has_turn(shared, &budget.name, &key(who)).await {
         outcome = attempt();
     }
     if is_over(&outcome) {
-        shared.metrics.query_throttled(class, "gateway");
+        shared.metrics.query_throttled(&budget.class, "gateway");
     }
     outcome
 }
@@ -76,11 +90,11 @@ fn is_over<T>(outcome: &Result<T, Refusal>) -> bool {
 }
 
 /// Waits until it is the turn of `key`, and tells whether it is.
-async fn has_turn(shared: &Shared, class: &str, key: &str) -> bool {
+async fn has_turn(shared: &Shared, name: &str, key: &str) -> bool {
     let until = Instant::now() + TURN_LIMIT;
     let mut is_first = true;
     // Others who come make each share smaller: it is looked at again.
-    while let Some(turn) = shared.rates.turn(class, key, shared.clock.now(), is_first) {
+    while let Some(turn) = shared.rates.turn(name, key, shared.clock.now(), is_first) {
         if turn.is_zero() {
             return true;
         }
@@ -106,7 +120,8 @@ fn rate(snapshot: &Snapshot, class: &str) -> Option<Rate> {
 }
 
 /// Takes over what the backend says of its limits.
-pub(crate) fn learn(shared: &Shared, class: &str, answer: &Answer) {
+pub(crate) fn learn(shared: &Shared, budget: &RateBudget, answer: &Answer) {
+    let RateBudget { class, name } = budget;
     let number = |name: &str| number(&answer.headers, name);
     let (limit, remaining, reset) = (
         number("x-ratelimit-limit"),
@@ -120,11 +135,11 @@ pub(crate) fn learn(shared: &Shared, class: &str, answer: &Answer) {
         if remaining == Some(0)
             && let Some(seconds) = reset.or(number("retry-after"))
         {
-            shared.rates.emptied(class, seconds, now);
+            shared.rates.emptied(name, seconds, now);
         }
     } else if let (Some(remaining), Some(reset_seconds)) = (remaining, reset) {
         shared.rates.corrected(
-            class,
+            name,
             Told {
                 limit,
                 remaining,

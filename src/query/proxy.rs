@@ -11,7 +11,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, header};
 
-use super::{fair_share, naming, reply};
+use super::fair_share::{self, RateBudget};
+use super::{naming, reply};
 use crate::accept::Call;
 use crate::authorize::Permit;
 use crate::call::echoes::EchoGuard;
@@ -77,16 +78,16 @@ pub(crate) async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
         .run(question.body.len() > SMALL_BYTES, checking)
         .await??;
     let operation = snapshot.profile.operation(permit.operation());
-    let class = fair_share::class(snapshot, call, operation.id);
-    let charge = || fair_share::admit(shared, snapshot, &class, who);
+    let budget = fair_share::budget(snapshot, call, operation.id, permit.backend());
+    let charge = || fair_share::admit(shared, snapshot, &budget, who);
     let is_shared = call.method == Method::GET && question.body.is_empty() && !operation.sensitive;
     let settings = snapshot.query_settings.clone();
     // What writes, and answers of a moment ago with it.
     let writing = !operation.permission.ends_with(".read");
     let _writing = writing.then(|| Writing::begin(&shared.sharing, permit.project()));
     if !is_shared || (!settings.coalesce && settings.cache.is_none()) {
-        fair_share::in_turn(shared, &class, who, charge).await?;
-        return UpstreamQuery::new(question, class.clone())?.run().await;
+        fair_share::in_turn(shared, &budget, who, charge).await?;
+        return UpstreamQuery::new(question, budget.clone())?.run().await;
     }
     let key = Arc::new(key(&question));
     if let Some(most) = settings.cache
@@ -98,12 +99,12 @@ pub(crate) async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
         return Ok(reply);
     }
     if !settings.coalesce {
-        fair_share::in_turn(shared, &class, who, charge).await?;
-        return UpstreamQuery::new(question, class.clone())?
+        fair_share::in_turn(shared, &budget, who, charge).await?;
+        return UpstreamQuery::new(question, budget.clone())?
             .run_and_keep(&key)
             .await;
     }
-    match fair_share::in_turn(shared, &class, who, || {
+    match fair_share::in_turn(shared, &budget, who, || {
         shared.sharing.join(shared.clock.now(), &key, charge)
     })
     .await?
@@ -116,7 +117,7 @@ pub(crate) async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
             {
                 // The share that was spent is the other caller's.
                 charge()?;
-                return UpstreamQuery::new(question, class.clone())?
+                return UpstreamQuery::new(question, budget.clone())?
                     .run_and_keep(&key)
                     .await;
             }
@@ -126,12 +127,12 @@ pub(crate) async fn ask(question: Question<'_>) -> Result<Reply, Unanswered> {
             })
         }
         Joined::Alone => {
-            UpstreamQuery::new(question, class.clone())?
+            UpstreamQuery::new(question, budget.clone())?
                 .run_and_keep(&key)
                 .await
         }
         Joined::Lead(leading, waiting) => {
-            let errand = UpstreamQuery::new(question, class.clone())?;
+            let errand = UpstreamQuery::new(question, budget.clone())?;
             // A task of its own: others wait for it, and must not fail because this caller goes away. It ends by
             // the upstream's own deadlines, or when no caller is left who waits for it.
             tokio::spawn(async move {
@@ -202,7 +203,7 @@ struct UpstreamQuery {
     backend: Arc<Backend>,
     method: Method,
     operation: OperationId,
-    class: Arc<str>,
+    budget: RateBudget,
     route: Route,
     lease: Lease,
     rule: ResponseRule,
@@ -216,7 +217,7 @@ struct UpstreamQuery {
 }
 
 impl UpstreamQuery {
-    fn new(question: Question<'_>, class: Arc<str>) -> Result<Self, Refusal> {
+    fn new(question: Question<'_>, budget: RateBudget) -> Result<Self, Refusal> {
         let visible_projects = visible(&question);
         let Question {
             asker,
@@ -241,7 +242,7 @@ impl UpstreamQuery {
             backend,
             method: call.method.clone(),
             operation: operation.id,
-            class,
+            budget,
             route,
             lease,
             rule,
@@ -297,7 +298,7 @@ impl UpstreamQuery {
         let answer = forward::exchange(&self.backend, &head, repeat, &mut body, &mut intake).await;
         let answer = answer.map_err(Refusal::from)?;
         let status = answer.status.as_u16();
-        fair_share::learn(&self.shared, &self.class, &answer);
+        fair_share::learn(&self.shared, &self.budget, &answer);
         let failed = |refusal| Unanswered {
             refusal,
             upstream_status: Some(status),

@@ -277,6 +277,48 @@ async fn one_line_moves_a_subtree() {
     no_credential_strayed(&world, &honey, &world.issuer.token("shop-frontend"));
 }
 
+/// Scenario: two backends of one profile are asked, each with its own projects. Guarantees: what is asked of one takes nothing from the
+/// other's rate.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_backend_has_rates_of_its_own() {
+    let second = Emulator::start_with(EmulatorOptions::default())
+        .await
+        .unwrap();
+    let mut plan = plan(&second, &[(AS_IT_WAS, MOVED)]);
+    let url = second.url();
+    for (old, new) in [
+        (
+            format!("honey: {{ profile: otlp, ingest: {{ url: \"{url}\" }} }}"),
+            format!("honey: {{ profile: lightstep, ingest: {{ url: \"{url}\" }}, query: {{ url: \"{url}\" }} }}"),
+        ),
+        (
+            "honey: { access_token: [{ file: secrets/there-checkout }] }".to_owned(),
+            "honey: { access_token: [{ file: secrets/checkout-prod }], api_key: { read: { file: secrets/api-key-read } } }".to_owned(),
+        ),
+    ] {
+        assert!(plan.config.contains(&old), "{}", plan.config);
+        plan.config = plan.config.replace(&old, &new);
+    }
+    plan.more.push_str("\nquery: { rates: { general: 1/h } }\n");
+    let world = stage::start(plan).await;
+    let asked = async |project: &str, what: &str| {
+        let caller = world.plain_caller().bearer(&world.issuer.token("ann"));
+        let path = format!("/public/v0.2/acme/projects/{project}/{what}");
+        caller.get(&path).await.unwrap().status
+    };
+    let spent = async |project: &str| {
+        let mut found = Vec::new();
+        for what in ["streams", "dashboards", "metric_alerts", "destinations"] {
+            found.push(asked(project, what).await);
+        }
+        found
+    };
+    let (first, other) = (spent("shop-prod").await, spent("checkout-prod").await);
+    assert!(first[0] == 200 && first.contains(&429), "{first:?}");
+    assert_eq!(first, other);
+    assert!(world.emulator.heads() > 0 && second.heads() > 0);
+}
+
 /// Scenario: a move is set for a time. Guarantees: the time of each call decides, to the millisecond, without a reload.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_cut_is_exact_for_each_call() {
