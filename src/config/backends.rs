@@ -319,7 +319,7 @@ fn only<'r>(
         name: Arc::from(BackendNames::ONLY),
         subject: "upstreams".to_owned(),
         at: None,
-        profile,
+        profile: reached(profile, doors.grpc.is_some() || implied_grpc.is_some()),
         is_known,
         is_filled,
         doors,
@@ -360,13 +360,14 @@ fn several<'r>(
         let (with, at_profile) = (Some(&backend.with), Some(&at_profile));
         let (profile, is_filled) = filled(report, (profile, is_known), with, at_profile);
         let implied = doors.ingest.is_none().then(|| address(&profile, at));
+        let implied_grpc = grpc_address(&profile, &doors, at);
         list.push(WrittenBackend {
             name: Arc::from(at.value.as_str()),
             subject,
             at: Some(at),
             implied: implied.flatten(),
-            implied_grpc: grpc_address(&profile, &doors, at),
-            profile,
+            profile: reached(profile, doors.grpc.is_some() || implied_grpc.is_some()),
+            implied_grpc,
             is_known,
             is_filled,
             doors,
@@ -379,6 +380,14 @@ fn several<'r>(
 fn address(profile: &Profile, at: &Spanned<String>) -> Option<Spanned<RawUpstream>> {
     let url = profile.addresses.usual_ingest()?;
     Some(implied(url, at))
+}
+
+/// The profile as far as the backend can be reached: where gRPC has an address of its own that is not known, all goes over HTTP.
+fn reached(profile: Arc<Profile>, has_grpc: bool) -> Arc<Profile> {
+    match has_grpc || profile.addresses.grpc.is_empty() {
+        true => profile,
+        false => Arc::new(profile.over_http()),
+    }
 }
 
 /// Where a profile says that exports over gRPC go, if that is a real address, and the configuration does not say where others go.

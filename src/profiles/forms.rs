@@ -50,6 +50,15 @@ impl Profile {
         self.exports(signal).accepts.takes(grpc, encoding) && self.has_rows(signal, grpc)
     }
 
+    /// The same for who cannot be reached over gRPC: over HTTP goes what can.
+    pub(crate) fn over_http(&self) -> Profile {
+        let mut profile = self.clone();
+        for form in &mut profile.exports {
+            form.accepts.grpc &= !form.accepts.http;
+        }
+        profile
+    }
+
     /// Whether exports of the signal go out in any form.
     pub(crate) fn takes_signal(&self, signal: Signal) -> bool {
         let forms = [

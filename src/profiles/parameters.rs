@@ -214,6 +214,11 @@ impl Addresses {
         usual(&self.ingest)
     }
 
+    /// Whether where exports go is for the configuration to say: the profile's own address stands for any.
+    pub fn is_hint(&self) -> bool {
+        is_example(host(&self.ingest))
+    }
+
     /// Where gRPC goes, if elsewhere than `ingest`.
     pub fn usual_grpc(&self) -> Option<&str> {
         usual(&self.grpc)
@@ -225,11 +230,13 @@ impl Addresses {
 }
 
 fn usual(address: &str) -> Option<&str> {
-    let (_, rest) = address.split_once("://")?;
-    let host = rest.split([':', '/']).next()?;
-    // Reserved for documentation (RFC 2606 section 2).
-    let is_example = host == "example" || host.ends_with(".example");
-    (!is_example && !host.is_empty() && !address.contains('{')).then_some(address)
+    let host = host(address);
+    (!is_example(host) && !host.is_empty() && !address.contains('{')).then_some(address)
+}
+
+/// Whether a host is reserved for documentation (RFC 2606 section 2).
+fn is_example(host: &str) -> bool {
+    host == "example" || host.ends_with(".example")
 }
 
 /// The parameters' names, by which templates are read.

@@ -188,12 +188,16 @@ mod tests {
                 .collect();
             let filled = read.filled(&given).unwrap();
             let address = &filled.addresses.ingest;
-            let is_hint = address.ends_with(".example");
+            let is_hint = filled.addresses.is_hint();
             assert_eq!(
                 filled.addresses.usual_ingest().is_none(),
                 is_hint,
                 "{name}: {address}"
             );
+            // gRPC's own address is as real as the other one.
+            let grpc = &filled.addresses.grpc;
+            let is_real = grpc.is_empty() || filled.addresses.usual_grpc().is_none() == is_hint;
+            assert!(is_real, "{name}: {grpc}");
             for parameter in read.parameters() {
                 assert!(!parameter.about.is_empty(), "{name}: {}", parameter.name);
             }

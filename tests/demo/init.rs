@@ -14,7 +14,7 @@ fn arguments(profile: &Profile, folder: &Path) -> Vec<String> {
     arguments.extend(["--app", "shop=shop-prod"]);
     arguments.extend(["--app", "shop/checkout=checkout-prod"]);
     arguments.extend(["--subject", "system:serviceaccount:checkout:*"]);
-    if profile.addresses.ingest.ends_with(".example") {
+    if profile.addresses.is_hint() {
         arguments.extend(["--url", "https://telemetry.acme.example"]);
     }
     if profile.has_query() {

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::profiles::Profile;
-use testkit::vendors::{Row, VendorEmulator, VendorFault, item_names};
+use testkit::vendors::{Intake, Row, VendorEmulator, VendorFault, item_names};
 use testkit::{Answer, Emulator, Sample, SampleCaller, World};
 
 use super::stage::{self, WorldPlan};
@@ -68,7 +68,7 @@ fn recipe(backend: &str) -> String {
 }
 
 /// A world before a backend, by its recipe.
-fn plan(backend: &str, emulator: &VendorEmulator) -> WorldPlan {
+fn plan(backend: &str, emulator: &VendorEmulator, names_grpc: bool) -> WorldPlan {
     let profile = Profile::named(backend).unwrap();
     let address = profile.addresses.ingest.split_once("://").unwrap().1;
     let path = address.split_once('/').map(|(_, path)| format!("/{path}"));
@@ -83,7 +83,12 @@ fn plan(backend: &str, emulator: &VendorEmulator) -> WorldPlan {
         .and_then(|(_, with)| with.split_once('}'));
     let with = with.map_or_else(String::new, |(with, _)| format!(", with: {with}}}"));
     let url = format!("{}{path}", emulator.url());
-    let backends = format!("{named}profile: {backend}{with}, ingest: {{ url: \"{url}\" }} }}\n");
+    let grpc = match names_grpc {
+        true => format!(", grpc: {{ url: \"{}\" }}", emulator.url()),
+        false => String::new(),
+    };
+    let backends =
+        format!("{named}profile: {backend}{with}, ingest: {{ url: \"{url}\" }}{grpc} }}\n");
     let mut plan = stage::plan(&[(
         "upstreams:\n  ingest: { profile: lightstep, url: \"{ingest}\" }\n  query: { profile: lightstep, url: \"{query}\" }\n",
         backends.as_str(),
@@ -100,9 +105,14 @@ struct Stage {
 
 impl Stage {
     async fn before(backend: &str) -> Self {
+        Stage::reached(backend, false).await
+    }
+
+    /// `names_grpc`: the configuration says where the backend takes gRPC.
+    async fn reached(backend: &str, names_grpc: bool) -> Self {
         let key = Emulator::access_token(PROJECT);
         let emulator = VendorEmulator::start(backend, &key).await.unwrap();
-        let world = stage::start(plan(backend, &emulator)).await;
+        let world = stage::start(plan(backend, &emulator, names_grpc)).await;
         Stage { emulator, world }
     }
 
@@ -158,6 +168,34 @@ async fn every_form_arrives_as_the_backend_wants_it() {
             assert_eq!(answer.status, 404, "{backend} {}", signal.name());
         }
     }
+}
+
+/// Scenario: backends that take gRPC at another address than the rest; the configuration names it, or not. Guarantees: what comes over
+/// gRPC goes on so where it is named, and over HTTP where it is not; the rest is not touched by that.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn grpc_goes_where_it_is_taken() {
+    let mut tried = 0;
+    for profile in Profile::built_in().filter(|profile| !profile.addresses.grpc.is_empty()) {
+        for names_grpc in [false, true] {
+            let stage = Stage::reached(&profile.name, names_grpc).await;
+            for row in Row::of(&profile.name) {
+                let sample = Sample::of(row.signal, "checkout", 5);
+                for form in Form::ALL {
+                    stage.emulator.clear();
+                    let answer = form.export(&stage.caller(), &sample).await;
+                    let intakes = stage.emulator.intakes();
+                    let named = format!("{} {names_grpc} {form:?}: {intakes:#?}", profile.name);
+                    assert_eq!(told(&answer), success(form), "{}, {named}", answer.text());
+                    let is_grpc = names_grpc && matches!(form, Form::Grpc);
+                    let is_as_told = |one: &Intake| one.is_taken() && one.grpc == is_grpc;
+                    assert!(intakes.iter().all(is_as_told), "{named}");
+                    assert_eq!(stage.emulator.items(row.signal), once(&sample), "{named}");
+                }
+            }
+            tried += 1;
+        }
+    }
+    assert_eq!(tried, 8);
 }
 
 /// Scenario: a backend does not take our key. Guarantees: it is our fault in every form, whatever status the backend says it

@@ -246,7 +246,7 @@ fn unsaid<'p>(
 
 /// Whether the profile's own address stands for any.
 fn is_hint(profile: &Profile) -> bool {
-    profile.addresses.ingest.ends_with(".example")
+    profile.addresses.is_hint()
 }
 
 fn text(text: &str) -> Result<String, ArgumentFault> {
