@@ -73,7 +73,9 @@ pub use networks::{Network, Networks};
 use read::glimpse_dialect;
 pub use read::read;
 pub(crate) use refused::Times;
-pub use settings::{ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings};
+pub use settings::{
+    CertificateDemand, ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings,
+};
 pub(crate) use site::{CallbackRequest, METADATA_PATH, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};
 pub(crate) use tls::{TlsFault, server_config};

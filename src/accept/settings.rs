@@ -53,10 +53,21 @@ pub struct TlsSettings {
 /// Rules for client certificates.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientCertificates {
-    /// At least one; their names differ.
+    /// At least one, unless any certificate will do; their names differ.
     pub authorities: Vec<ClientAuthority>,
-    /// `client_certificate: required`; otherwise optional.
-    pub required: bool,
+    pub demand: CertificateDemand,
+}
+
+/// Which client certificates a listener takes in the handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CertificateDemand {
+    /// None, or one that an authority vouches for.
+    Optional,
+    /// One that an authority vouches for.
+    Required,
+    /// Every one, and none. One that no authority vouches for proves that its key is there, and nothing else (RFC 8705
+    /// section 3).
+    Any,
 }
 
 /// An authority for client certificates, and what it may speak for (SPIFFE Trust Domain and Bundle section 4).

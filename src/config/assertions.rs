@@ -5,7 +5,7 @@
 
 use super::raw::RawIssuer;
 use super::report::ConfigFindings;
-use crate::accept::{AssertionHeader, AssertionHeaderFault, ListenerSettings};
+use crate::accept::{AssertionHeader, AssertionHeaderFault, CertificateDemand, ListenerSettings};
 use crate::document::{Spanned, name};
 
 /// The header that an issuer names.
@@ -55,7 +55,7 @@ pub(crate) fn check_proxies(
         let clients = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref());
         listener.front.forwarded.is_some()
             || listener.front.proxy_protocol != Default::default()
-            || clients.is_some_and(|clients| clients.required)
+            || clients.is_some_and(|clients| clients.demand == CertificateDemand::Required)
     };
     if listeners.is_empty() || listeners.iter().any(knows_a_proxy) {
         return;

@@ -8,7 +8,7 @@
 use super::contents::CONTENT_LIMIT_BYTES;
 use super::raw::{RawClientAuthority, RawClientCa, RawConfig, RawDemand, RawTls};
 use super::report::{ConfigFindings, Content};
-use crate::accept::{ClientAuthority, ClientCertificates, ListenerSettings};
+use crate::accept::{CertificateDemand, ClientAuthority, ClientCertificates, ListenerSettings};
 use crate::apps::Glob;
 use crate::document::{self, Diagnostic, Spanned, name, names};
 use crate::identify::{
@@ -27,11 +27,18 @@ pub(crate) fn client_certificates(
     raw: &RawTls,
 ) -> Option<ClientCertificates> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
-    let required = raw
-        .client_certificate
-        .as_ref()
-        .is_some_and(|demand| demand.value == RawDemand::Required);
-    let given = raw.client_ca.as_ref()?;
+    let demand = match raw.client_certificate.as_ref().map(|demand| demand.value) {
+        None | Some(RawDemand::Optional) => CertificateDemand::Optional,
+        Some(RawDemand::Required) => CertificateDemand::Required,
+        Some(RawDemand::Any) => CertificateDemand::Any,
+    };
+    let Some(given) = &raw.client_ca else {
+        let authorities = Vec::new();
+        return (demand == CertificateDemand::Any).then_some(ClientCertificates {
+            authorities,
+            demand,
+        });
+    };
     let authorities = match &given.value {
         RawClientCa::File(path) => {
             let path = Spanned::new(path.clone(), given.line(), given.column());
@@ -83,7 +90,7 @@ pub(crate) fn client_certificates(
     };
     Some(ClientCertificates {
         authorities,
-        required,
+        demand,
     })
 }
 

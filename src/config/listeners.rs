@@ -8,7 +8,7 @@ use std::net::{IpAddr, SocketAddr};
 use super::address::HttpUrl;
 use super::client_ca::client_certificates;
 use super::front::front;
-use super::raw::{RawAdmin, RawListener, RawService, RawTls, RawTlsVersion};
+use super::raw::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 use super::report::{ConfigFindings, Content};
 use crate::accept::{ListenerSettings, Serves, TlsSettings};
 use crate::document::{Spanned, name};
@@ -153,8 +153,15 @@ fn tls_settings(
         certificate: certificate.clone().unwrap_or_default(),
     };
     let key = report.path(&raw.key, &subject("key"), belongs);
+    let takes_any = |demand: &Spanned<RawDemand>| demand.value == RawDemand::Any;
     let clients = match &raw.client_ca {
         Some(_) => Some(client_certificates(report, index, raw)),
+        None if raw.client_certificate.as_ref().is_some_and(takes_any) => {
+            if let Some(lists) = &raw.client_crl {
+                needs_client_ca(report, lists, &subject("client_crl"));
+            }
+            Some(client_certificates(report, index, raw))
+        }
         None => {
             if let Some(demand) = &raw.client_certificate {
                 needs_client_ca(report, demand, &subject("client_certificate"));

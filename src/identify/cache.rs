@@ -66,6 +66,18 @@ impl Evidence {
     }
 }
 
+impl Evidence {
+    /// The same beside a leaf that no authority vouches for: a token may be bound to it.
+    pub(super) fn beside(self, fingerprint: &str) -> Self {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&self.0);
+        hash.update(fingerprint.as_bytes());
+        let mut sum = [0; 32];
+        sum.copy_from_slice(hash.finish().as_ref());
+        Evidence(sum)
+    }
+}
+
 /// A judgement and what it depends on.
 pub(super) struct RememberedJudgement {
     pub facts: Arc<Facts>,

@@ -18,7 +18,7 @@ use crate::reason::Reason;
 use super::claim_path::{ClaimPath, FoundClaim};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::dpop::Thumbprint;
-use super::facts::{CertificateFacts, Facts, Method};
+use super::facts::{CertificateFacts, Facts, Method, ShownLeaf};
 use super::settings::IssuerSettings;
 use super::svid;
 
@@ -43,7 +43,7 @@ pub(super) fn facts(
     settings: &IssuerSettings,
     issuer: &Arc<str>,
     claims: Map<String, Value>,
-    certificate: Option<&Arc<CertificateFacts>>,
+    leaf: ShownLeaf<'_>,
     now: UnixMillis,
 ) -> Result<(Facts, Option<Thumbprint>), Reason> {
     audience(settings, &claims)?;
@@ -68,8 +68,8 @@ pub(super) fn facts(
     if lifetime > i64::try_from(settings.max_lifetime.as_secs()).unwrap_or(i64::MAX) {
         return Err(Reason::TokenLifetime);
     }
-    let key = binding(&claims, certificate)?;
-    let facts = extract(settings, issuer, claims, certificate, expires)?;
+    let key = binding(&claims, leaf.fingerprint)?;
+    let facts = extract(settings, issuer, claims, leaf.certificate, expires)?;
     Ok((facts, key))
 }
 
@@ -223,7 +223,7 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
 /// understand is one that we cannot check.
 fn binding(
     claims: &Map<String, Value>,
-    certificate: Option<&Arc<CertificateFacts>>,
+    fingerprint: Option<&str>,
 ) -> Result<Option<Thumbprint>, Reason> {
     let confirmation = match claims.get("cnf") {
         None => return Ok(None),
@@ -237,7 +237,7 @@ fn binding(
     for (member, value) in confirmation {
         let text = value.as_str().ok_or(Reason::TokenBound)?;
         match member.as_str() {
-            "x5t#S256" if is_of_certificate(text, certificate) => {}
+            "x5t#S256" if is_of_leaf(text, fingerprint) => {}
             "jkt" => key = Some(Thumbprint::parse(text).ok_or(Reason::TokenBound)?),
             _ => return Err(Reason::TokenBound),
         }
@@ -246,8 +246,7 @@ fn binding(
 }
 
 /// Whether a thumbprint is that of the certificate that came along.
-fn is_of_certificate(thumbprint: &str, certificate: Option<&Arc<CertificateFacts>>) -> bool {
-    let bound_to = URL_SAFE_NO_PAD.decode(thumbprint);
-    matches!((bound_to, certificate), (Ok(bound_to), Some(certificate))
-        if certificate.fingerprint == HEXLOWER.encode(&bound_to))
+fn is_of_leaf(thumbprint: &str, fingerprint: Option<&str>) -> bool {
+    let bound_to = URL_SAFE_NO_PAD.decode(thumbprint).ok();
+    bound_to.is_some_and(|bound_to| fingerprint == Some(&*HEXLOWER.encode(&bound_to)))
 }

@@ -151,3 +151,12 @@ pub struct CertificateFacts {
     /// Unix seconds.
     pub not_after: i64,
 }
+
+/// What a certificate says to a token that came along.
+#[derive(Clone, Copy, Default)]
+pub(super) struct ShownLeaf<'a> {
+    /// What an authority vouches for.
+    pub certificate: Option<&'a Arc<CertificateFacts>>,
+    /// Of the leaf, vouched for or not: possession of its key was proven in the handshake.
+    pub fingerprint: Option<&'a str>,
+}

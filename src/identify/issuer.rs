@@ -24,7 +24,7 @@ use super::Surroundings;
 use super::algorithm::Algorithm;
 use super::claims;
 use super::dpop::Thumbprint;
-use super::facts::{CertificateFacts, Facts};
+use super::facts::{Facts, ShownLeaf};
 use super::fetch::{FetchFault, Remote, RemoteFault};
 use super::file::{self, UnreadableFile};
 use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, RefreshOutcome, Upkeep};
@@ -241,7 +241,7 @@ impl Issuer {
     pub(super) async fn judge(
         &self,
         token: Unproven<'_>,
-        certificate: Option<&Arc<CertificateFacts>>,
+        leaf: ShownLeaf<'_>,
         now: UnixMillis,
     ) -> Result<JudgedToken, Reason> {
         if !self.settings.algorithms.contains(&token.algorithm_name) {
@@ -254,8 +254,7 @@ impl Issuer {
         if !kind::is_taken(&self.settings, &token.media_type, &token.claims) {
             return Err(Reason::TokenType);
         }
-        let (facts, key) =
-            claims::facts(&self.settings, &self.name, token.claims, certificate, now)?;
+        let (facts, key) = claims::facts(&self.settings, &self.name, token.claims, leaf, now)?;
         Ok(JudgedToken { facts, key, stamp })
     }
 

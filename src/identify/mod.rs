@@ -88,6 +88,7 @@ use cache::{Evidence, RememberedJudgement, TokenCache};
 use client_token::ClientTokens;
 use doubts::Doubt;
 use dpop::{BoundToken, Possession, Thumbprint};
+use facts::ShownLeaf;
 use issuer::{Issuer, IssuerCause};
 use login::Memory;
 use mtls::Holder;
@@ -330,8 +331,11 @@ impl Identifier {
                 return Err(Reason::SessionInvalid.into());
             }
             let login = self.login.as_ref().ok_or(Reason::SessionInvalid)?;
-            let (facts, session) =
-                login.judge(cookie, holder.map(|holder| holder.certificate), now)?;
+            let (facts, session) = login.judge(
+                cookie,
+                holder.and_then(|holder| Some(holder.vouched?.0)),
+                now,
+            )?;
             self.settle(&facts)?;
             return Ok(Identity {
                 facts: Arc::new(facts),
@@ -344,8 +348,8 @@ impl Identifier {
             .as_ref()
             .filter(|token| is_ours_to_judge(token))
         else {
-            return match holder {
-                Some(holder) => Ok(Identity::mint(holder.facts)),
+            return match holder.and_then(|holder| holder.vouched) {
+                Some((_, facts)) => Ok(Identity::mint(facts)),
                 None => Err(Reason::NoCredential.into()),
             };
         };
@@ -360,7 +364,7 @@ impl Identifier {
             if by_proof {
                 return Err(Reason::TokenUnbound.into());
             }
-            let certificate = holder.as_ref().map(|holder| &holder.certificate);
+            let certificate = Holder::shown(holder.as_ref()).certificate;
             let facts = self.client_tokens.judge(bytes, certificate, now)?;
             self.surroundings.events.report(Event::ClientTokenUsed {
                 name: facts.subject.clone(),
@@ -368,14 +372,15 @@ impl Identifier {
             });
             return Ok(Identity::mint(facts));
         }
-        let evidence = Evidence::of(
-            bytes,
-            header,
-            holder.as_ref().map(|holder| &*holder.certificate),
-        );
+        let leaf = Holder::shown(holder.as_ref());
+        let evidence = Evidence::of(bytes, header, leaf.certificate.map(|it| &**it));
+        let evidence = match (leaf.certificate, leaf.fingerprint) {
+            (None, Some(fingerprint)) => evidence.beside(fingerprint),
+            _ => evidence,
+        };
         let (facts, key) = match self.remembered(&evidence, now) {
             Some(known) => known,
-            None => self.judge(bytes, header, holder, evidence, now).await?,
+            None => self.judge(bytes, header, leaf, evidence, now).await?,
         };
         self.settle(&facts)?;
         let nonce = self.possesses(&facts, key.as_ref(), &caller, bytes, now)?;
@@ -558,7 +563,7 @@ impl Identifier {
         &self,
         bytes: &[u8],
         header: Option<&AssertionHeader>,
-        holder: Option<Holder>,
+        leaf: ShownLeaf<'_>,
         evidence: Evidence,
         now: UnixMillis,
     ) -> Result<ProvenToken, Reason> {
@@ -569,8 +574,7 @@ impl Identifier {
         if header.is_some_and(|header| !issuer.takes_in(header)) {
             return Err(Reason::TokenPlace);
         }
-        let certificate = holder.as_ref().map(|holder| &holder.certificate);
-        let judged = issuer.judge(token, certificate, now).await?;
+        let judged = issuer.judge(token, leaf, now).await?;
         let method = if header.is_some() {
             Method::Assertion
         } else {

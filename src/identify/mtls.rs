@@ -21,14 +21,14 @@ use rustls::server::danger::{ClientCertVerified, ClientCertVerifier};
 use rustls::{DigitallySignedStruct, DistinguishedName, SignatureScheme};
 use rustls_pki_types::{CertificateDer, UnixTime};
 
-use crate::accept::{self, ClientCertificates, ClientChain, ShownCertificate};
+use crate::accept::{self, CertificateDemand, ClientCertificates, ClientChain, ShownCertificate};
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
 use super::authority::{Authority, AuthorityFault, NotVouched};
 use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
-use super::facts::{CertificateFacts, Facts};
+use super::facts::{CertificateFacts, Facts, ShownLeaf};
 use super::rejection::Rejection;
 
 /// Connections whose verified chain is remembered: all that there may be, by the limits' default.
@@ -38,7 +38,7 @@ const CONNECTIONS_LIMIT: u64 = 20_000;
 pub(crate) struct ClientTrust {
     /// In the order of the configuration.
     authorities: Vec<Authority>,
-    required: bool,
+    demand: CertificateDemand,
     content: [u8; 32],
 }
 
@@ -66,19 +66,39 @@ struct Verified {
     holder: Holder,
 }
 
-/// Who holds a verified certificate.
+/// Who holds a certificate.
 #[derive(Clone)]
 pub(super) struct Holder {
-    pub certificate: Arc<CertificateFacts>,
-    /// The facts if nothing but the certificate was shown.
-    pub facts: Arc<Facts>,
+    /// What an authority vouches for, and the facts if nothing but the certificate was shown. `None`: no authority of ours
+    /// does, and the listener takes it all the same; it proves possession of its key alone.
+    pub vouched: Option<(Arc<CertificateFacts>, Arc<Facts>)>,
+    /// SHA-256 of the leaf's DER, lower-case hexadecimal.
+    pub fingerprint: Arc<str>,
+}
+
+impl Holder {
+    pub(super) fn certificate(&self) -> Option<&Arc<CertificateFacts>> {
+        self.vouched.as_ref().map(|(certificate, _)| certificate)
+    }
+
+    /// What a listener without any certificate has, or this one.
+    pub(super) fn shown(holder: Option<&Holder>) -> ShownLeaf<'_> {
+        holder.map_or_else(ShownLeaf::default, |holder| ShownLeaf {
+            certificate: holder.certificate(),
+            fingerprint: Some(&holder.fingerprint),
+        })
+    }
 }
 
 impl ClientTrust {
     /// Reads the PEM files.
     pub(crate) fn read(settings: &ClientCertificates) -> Result<Self, AuthorityFault> {
         let mut hash = digest::Context::new(&digest::SHA256);
-        hash.update(&[u8::from(settings.required)]);
+        hash.update(&[match settings.demand {
+            CertificateDemand::Optional => 0,
+            CertificateDemand::Required => 1,
+            CertificateDemand::Any => 2,
+        }]);
         let authorities = settings
             .authorities
             .iter()
@@ -88,7 +108,7 @@ impl ClientTrust {
         sum.copy_from_slice(hash.finish().as_ref());
         Ok(ClientTrust {
             authorities,
-            required: settings.required,
+            demand: settings.demand,
             content: sum,
         })
     }
@@ -136,6 +156,12 @@ impl ClientTrust {
             (Ok(found), _) | (Err(_), Some(found)) => Ok(found),
             (Err(refused), None) => Err(refused),
         }
+    }
+
+    /// Whether a chain that leads to none of the authorities is taken, for what possession of its key is worth. One that
+    /// leads to an authority and is revoked, over or not its to give never is.
+    fn takes_all_the_same(&self, refused: &NotVouched) -> bool {
+        self.demand == CertificateDemand::Any && refused.reason == Reason::CertificateUntrusted
     }
 
     /// What `then` makes of the first authority that anchors the chain and that `then` takes; otherwise the weightiest
@@ -240,11 +266,21 @@ impl ClientVerifier {
         trust: &Generation,
         now: UnixMillis,
     ) -> Result<Verified, Reason> {
-        let found = trust.trust.holder(&chain.certificates, time(now));
-        let (certificate, good_until) = found.map_err(|refused| refused.reason)?;
-        let certificate = Arc::new(certificate);
-        let facts = Arc::new(certificate::facts(&certificate));
-        let holder = Holder { certificate, facts };
+        let leaf = chain.certificates.first();
+        let shown = leaf.map(|leaf| fingerprint(leaf)).unwrap_or_default();
+        let (vouched, good_until) = match trust.trust.holder(&chain.certificates, time(now)) {
+            Ok((certificate, good_until)) => {
+                let certificate = Arc::new(certificate);
+                let facts = Arc::new(certificate::facts(&certificate));
+                (Some((certificate, facts)), good_until)
+            }
+            Err(refused) if trust.trust.takes_all_the_same(&refused) => (None, now.seconds()),
+            Err(refused) => return Err(refused.reason),
+        };
+        let holder = Holder {
+            vouched,
+            fingerprint: Arc::from(shown),
+        };
         Ok(Verified {
             chain: Arc::downgrade(chain),
             generation: trust.number,
@@ -278,7 +314,7 @@ impl ClientVerifier {
 
 impl ClientCertVerifier for ClientVerifier {
     fn client_auth_mandatory(&self) -> bool {
-        self.trust.load().trust.required
+        self.trust.load().trust.demand == CertificateDemand::Required
     }
 
     /// None: the list would have to live as long as the verifier. Clients then send what they have.
@@ -301,6 +337,10 @@ impl ClientCertVerifier for ClientVerifier {
                     .first(leaf, intermediates, &parsed, now, |_, _| Ok(()))
             });
         judged
+            .or_else(|refused| match trust.trust.takes_all_the_same(&refused) {
+                true => Ok(()),
+                false => Err(refused),
+            })
             .map(|()| ClientCertVerified::assertion())
             .map_err(|refused| {
                 let (listener, reason) = (self.listener.clone(), refused.reason);

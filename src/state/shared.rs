@@ -351,7 +351,8 @@ impl Shared {
                 .listener
                 .tls
                 .as_ref()
-                .is_some_and(|tls| tls.clients.is_some())
+                .and_then(|tls| tls.clients.as_ref())
+                .is_some_and(|clients| !clients.authorities.is_empty())
         });
         let can_identify =
             mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightkeeper::accept::{
-    AssertionHeader, ClientAuthority, ClientCertificates, CorsSettings, ForwardedHeader,
-    ForwardedSettings, FrontSettings, HealthSettings, ListenerSettings, Network, Networks, Serves,
-    TlsSettings,
+    AssertionHeader, CertificateDemand, ClientAuthority, ClientCertificates, CorsSettings,
+    ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, ListenerSettings, Network,
+    Networks, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, BackendId, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
@@ -82,7 +82,7 @@ fn every_key_arrives_in_the_checked_settings() {
                         crl: Some(at("a.crl")),
                         short: false,
                     }],
-                    required: true,
+                    demand: CertificateDemand::Required,
                 }),
             }),
             public_url: Some("https://telemetry.example".into()),

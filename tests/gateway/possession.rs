@@ -4,7 +4,7 @@
 use http::Method;
 use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
-use testkit::{Answer, ProofKey, Sample, SampleCaller, World, WorldPlan};
+use testkit::{Answer, Leaf, ProofKey, Sample, SampleCaller, World, WorldPlan};
 
 use super::stage;
 
@@ -353,4 +353,118 @@ async fn names_and_bindings_can_be_demanded() {
     let document = world.plain_caller().get(METADATA).await.unwrap();
     let document: Value = serde_json::from_slice(&document.body).unwrap();
     assert_eq!(document["dpop_bound_access_tokens_required"], json!(true));
+}
+
+/// Scenario: a listener takes client certificates that no authority vouches for, and tokens are bound to certificate, key, or
+/// both. Guarantees: such a certificate identifies no caller and is in no token's way; a token that is bound counts with the
+/// very certificate and proof that it is bound to, all of them; ours that is revoked gets no connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_certificate_of_no_authority_is_worth_its_key() {
+    let mut plan = stage::plan(&[("client_certificate: optional", "client_certificate: any")]);
+    let named = format!("    address: {{tls}}\n    public_url: {PUBLIC}\n");
+    plan.config = plan.config.replace("    address: {tls}\n", &named);
+    let world = stage::start(plan).await;
+    let certs = world.folder().join("certs");
+    let leaf = |name: &str| Leaf::read(&certs, name).unwrap();
+    let (stranger, ours) = (leaf("untrusted-client"), leaf("collector"));
+    let key = ProofKey::generate().unwrap();
+    let thumbprint = |leaf: &Leaf| {
+        use base64::Engine as _;
+        let der = &testkit::server::certificates(&leaf.certificate).unwrap()[0];
+        let sum = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, der);
+        base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(sum)
+    };
+    let token = |cnf: Value| {
+        let claims = world.issuer.claims_of("ann").set("cnf", cnf);
+        world.issuer.mint(claims, testkit::Algorithm::Rs256)
+    };
+    let free = world.issuer.token("ann");
+    let by_stranger = token(json!({ "x5t#S256": thumbprint(&stranger) }));
+    let by_ours = token(json!({ "x5t#S256": thumbprint(&ours) }));
+    let by_both = token(json!({ "x5t#S256": thumbprint(&stranger), "jkt": key.thumbprint() }));
+    let page = "/.lightkeeper/whoami";
+    let url = format!("{PUBLIC}{page}");
+    let first = key.proof("GET", &url, &by_both, json!({}));
+    let dpop = |token: &str| {
+        world
+            .caller()
+            .header("authorization", &format!("DPoP {token}"))
+    };
+    let asked = dpop(&by_both).header("dpop", &first).certificate(&stranger);
+    let answer = asked.get(page).await.unwrap();
+    let nonce = answer.header("dpop-nonce").unwrap();
+    let proof = || key.proof("GET", &url, &by_both, json!({ "nonce": nonce }));
+    let bearer = |token: &str| world.caller().bearer(token);
+    for (what, caller, expected) in [
+        (
+            "the certificate alone",
+            world.caller().certificate(&stranger),
+            Some("no_credential"),
+        ),
+        (
+            "beside a free token",
+            bearer(&free).certificate(&stranger),
+            None,
+        ),
+        (
+            "its own token",
+            bearer(&by_stranger).certificate(&stranger),
+            None,
+        ),
+        (
+            "its token with another",
+            bearer(&by_stranger).certificate(&ours),
+            Some("token_bound"),
+        ),
+        ("its token alone", bearer(&by_stranger), Some("token_bound")),
+        (
+            "ours with its token",
+            bearer(&by_ours).certificate(&ours),
+            None,
+        ),
+        (
+            "another's token",
+            bearer(&by_ours).certificate(&stranger),
+            Some("token_bound"),
+        ),
+        (
+            "both",
+            dpop(&by_both)
+                .header("dpop", &proof())
+                .certificate(&stranger),
+            None,
+        ),
+        (
+            "the proof alone",
+            dpop(&by_both).header("dpop", &proof()),
+            Some("token_bound"),
+        ),
+        (
+            "the proof with another",
+            dpop(&by_both).header("dpop", &proof()).certificate(&ours),
+            Some("token_bound"),
+        ),
+        (
+            "the certificate without proof",
+            bearer(&by_both).certificate(&stranger),
+            Some("token_bound"),
+        ),
+    ] {
+        // Twice: the second time the token is remembered, beside the certificate that it came with.
+        for caller in [caller.clone(), caller] {
+            let answer = caller.get(page).await.unwrap();
+            let reason = reason(&world, &answer).await;
+            let replayed = expected.is_none() && reason == "proof_replayed";
+            let is_good = expected.map_or(answer.status == 200, |reason_| reason == reason_);
+            assert!(is_good || replayed, "{what}: {reason} {answer:?}");
+            if answer.status == 200 {
+                let record =
+                    stage::record(&world, &answer.header("lightkeeper-request-id").unwrap()).await;
+                let vouched = record["identity"]["certificate"]["sha256"].is_string();
+                assert_eq!(vouched, what == "ours with its token", "{what}: {record}");
+            }
+        }
+    }
+    let revoked = world.caller().bearer(&free).certificate(&leaf("revoked"));
+    assert!(revoked.get(page).await.is_err());
 }

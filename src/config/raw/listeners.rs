@@ -67,7 +67,7 @@ pub(crate) struct RawTls {
     /// The authorities whose client certificates count, each with what it may speak for. Where there is only one, the
     /// path of its PEM file will do.
     pub client_ca: Option<Spanned<RawClientCa>>,
-    /// Whether a client must show a certificate; default: it may. Needs `client_ca`.
+    /// Whether a client must show a certificate; default: it may. Needs `client_ca`, unless any will do.
     pub client_certificate: Option<Spanned<RawDemand>>,
     /// PEM file: revocation lists, where `client_ca` is one path.
     pub client_crl: Option<Spanned<String>>,
@@ -91,6 +91,9 @@ pub(crate) enum RawDemand {
     Optional,
     /// The handshake fails without one.
     Required,
+    /// As `optional`, and one that no authority of `client_ca` vouches for is taken as well: it identifies no caller, and
+    /// counts for tokens that are bound to it. Needs no `client_ca`.
+    Any,
 }
 
 /// `/metrics`, `/startupz`, `/livez` and `/readyz`.

@@ -166,7 +166,7 @@ pub(crate) fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> Clien
 pub(crate) fn only(file: PathBuf, crl: Option<PathBuf>) -> ClientCertificates {
     ClientCertificates {
         authorities: vec![settings("prod", file, crl)],
-        required: false,
+        demand: crate::accept::CertificateDemand::Optional,
     }
 }
 
@@ -193,7 +193,9 @@ pub(crate) fn said(
     let facts = verifier
         .holder(chain, now)
         .map_err(Reason::code)?
-        .certificate;
+        .vouched
+        .map(|(certificate, _)| certificate)
+        .ok_or("unvouched")?;
     Ok(facts
         .spiffe
         .clone()

@@ -10,11 +10,19 @@ use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use serde_json::json;
 
 use super::super::claims;
-use super::super::facts::CertificateFacts;
+use super::super::facts::{CertificateFacts, ShownLeaf};
 use super::super::forge::{self, NOW, base64url, issuer};
 use super::super::settings::KeySource;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
+
+/// One that an authority vouches for.
+fn leaf(certificate: Option<&Arc<CertificateFacts>>) -> ShownLeaf<'_> {
+    ShownLeaf {
+        certificate,
+        fingerprint: certificate.map(|certificate| certificate.fingerprint.as_str()),
+    }
+}
 
 /// Scenario: confirmations around those that hold. Guarantees: only the SHA-256 of the certificate that was shown, in its
 /// one spelling, lets a bound token pass (RFC 8705 section 3.1), and a key's thumbprint alone may stand beside it or instead:
@@ -214,7 +222,7 @@ fn a_bound_token_holds_only_beside_its_certificate() {
             &settings,
             &Arc::from("idp"),
             claims,
-            certificate,
+            leaf(certificate),
             UnixMillis(NOW * 1000),
         );
         assert_eq!(judged.err(), expected, "{what}");
@@ -226,8 +234,26 @@ fn a_bound_token_holds_only_beside_its_certificate() {
         &settings,
         &Arc::from("idp"),
         nothing,
-        Some(&mine),
+        leaf(Some(&mine)),
         UnixMillis(NOW * 1000),
     );
     assert_eq!(judged.err(), claims_fault, "null is no absence");
+    // A certificate that no authority vouches for proves possession, and is in no facts.
+    let unknown = ShownLeaf {
+        certificate: None,
+        fingerprint: Some(&mine.fingerprint),
+    };
+    for (bound_to, expected) in [(thumbprint, None), (base64url([7; 32]), bound)] {
+        let claims = forge::claims(json!({"cnf": {"x5t#S256": bound_to}}));
+        let claims = claims.as_object().unwrap().clone();
+        let judged = claims::facts(
+            &settings,
+            &Arc::from("idp"),
+            claims,
+            unknown,
+            UnixMillis(NOW * 1000),
+        );
+        let said = judged.map(|(facts, _)| facts.certificate.is_none());
+        assert_eq!(said, expected.map_or(Ok(true), Err), "of no authority");
+    }
 }

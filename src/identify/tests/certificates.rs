@@ -188,7 +188,14 @@ async fn what_is_withdrawn_stops_on_open_connections() {
         assert_eq!(said(&verifier, &first, present()), Ok(WORKLOAD.to_owned()));
         assert_eq!(said(&verifier, &second, present()), Ok(WORKLOAD.to_owned()));
     }
-    let judged = || verifier.holder(&first, present()).unwrap().certificate;
+    let judged = || {
+        verifier
+            .holder(&first, present())
+            .unwrap()
+            .vouched
+            .unwrap()
+            .0
+    };
     assert!(Arc::ptr_eq(&judged(), &judged()), "answered from memory");
 
     let list = authority.revoking(&[1], NOW + 600);

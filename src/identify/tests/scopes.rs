@@ -36,7 +36,7 @@ fn trust(rows: &[Row<'_>]) -> ClientTrust {
     let authorities = rows.iter().map(one).collect();
     ClientTrust::read(&ClientCertificates {
         authorities,
-        required: false,
+        demand: crate::accept::CertificateDemand::Optional,
     })
     .unwrap()
 }
@@ -62,7 +62,9 @@ fn held(
     let facts = verifier
         .holder(chain, present())
         .map_err(|reason| reason.code())?
-        .facts;
+        .vouched
+        .map(|(_, facts)| facts)
+        .ok_or("unvouched")?;
     let certificate = facts.certificate.as_ref().unwrap();
     assert_eq!(facts.issuer, certificate.ca);
     Ok((
@@ -402,7 +404,7 @@ async fn revocation_lists_belong_to_their_authority() {
             }
             let trust = ClientTrust::read(&ClientCertificates {
                 authorities,
-                required: false,
+                demand: crate::accept::CertificateDemand::Optional,
             })
             .unwrap();
             let verifier = ClientVerifier::new("gateway", trust, world.surroundings.events.clone());

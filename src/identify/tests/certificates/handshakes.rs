@@ -103,13 +103,34 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     let folder = Folder::new();
     let ca = folder.write("ca.pem", authority.issuer.pem());
     let settings = ClientCertificates {
-        required: true,
+        demand: crate::accept::CertificateDemand::Required,
         ..only(ca, Some(folder.write("list.pem", list)))
     };
     assert!(verifier.replace(ClientTrust::read(&settings).unwrap()));
     assert!(!handshake(&verifier, Some(leaf(&authority, 1))), "revoked");
     assert!(handshake(&verifier, Some(leaf(&authority, 2))));
     assert!(!handshake(&verifier, None), "required now");
+    let any = ClientCertificates {
+        demand: crate::accept::CertificateDemand::Any,
+        ..settings.clone()
+    };
+    assert!(verifier.replace(ClientTrust::read(&any).unwrap()));
+    let stranger = Authority::new("evil", lasting);
+    assert!(handshake(&verifier, Some(leaf(&stranger, 1))), "any");
+    assert!(handshake(&verifier, Some(leaf(&authority, 2))) && handshake(&verifier, None));
+    assert!(
+        !handshake(&verifier, Some(leaf(&authority, 1))),
+        "revoked, and ours"
+    );
+    let alone = ClientCertificates {
+        authorities: Vec::new(),
+        ..any
+    };
+    assert!(verifier.replace(ClientTrust::read(&alone).unwrap()));
+    assert!(
+        handshake(&verifier, Some(leaf(&stranger, 1))),
+        "any, of no authority"
+    );
 
     let refused = |event: &Event| match event {
         Event::ClientCertificateRefused { listener, reason } => {
@@ -124,8 +145,12 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
         .iter()
         .filter_map(refused)
         .collect();
-    let expected = ["certificate_untrusted", "certificate_revoked"]
-        .map(|reason| ("gateway".to_owned(), reason));
+    let expected = [
+        "certificate_untrusted",
+        "certificate_revoked",
+        "certificate_revoked",
+    ]
+    .map(|reason| ("gateway".to_owned(), reason));
     assert_eq!(told, expected);
     assert_eq!(
         format!("{verifier:?}"),
