@@ -124,11 +124,16 @@ pub enum Command {
     /// Print an access token of one's own, for scripts; `token issue` makes one for a client.
     #[command(
         args_conflicts_with_subcommands = true,
-        after_help = "curl -H \"Authorization: Bearer $(lightkeeper token)\" https://gateway.example/.lightkeeper/whoami"
+        after_help = "curl -H \"Authorization: Bearer $(lightkeeper token)\" https://gateway.example/.lightkeeper/whoami\n\
+                      curl -H @<(lightkeeper token --proof GET URL) URL"
     )]
     Token {
         #[command(flatten)]
         gateway: GatewayArguments,
+        /// Print the headers for one call to the gateway instead: `Authorization` and, where the token is bound to a key,
+        /// `DPoP` with a proof for this method and URL.
+        #[arg(long, num_args = 2, value_names = ["METHOD", "URL"])]
+        proof: Option<Vec<String>>,
         #[command(subcommand)]
         command: Option<TokenCommand>,
     },
@@ -229,8 +234,9 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
         } => token::token(&command),
         Command::Token {
             gateway,
+            proof,
             command: None,
-        } => developer::token(&gateway),
+        } => developer::token(&gateway, proof.as_deref()),
         Command::Login(arguments) => developer::login(&arguments),
         Command::Logout(arguments) => developer::logout(&arguments),
         Command::Connect(arguments) => developer::connect(&arguments),

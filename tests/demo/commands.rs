@@ -109,6 +109,7 @@ const COMMANDS: &[(&str, How)] = &[
         Empty(0),
     ),
     ("lightkeeper login", Not(LOGIN)),
+    ("lightkeeper login --dpop", Not(LOGIN)),
     (
         "lightkeeper login --gateway https://gateway.example",
         Not(LOGIN),
@@ -119,6 +120,7 @@ const COMMANDS: &[(&str, How)] = &[
     ),
     ("lightkeeper logout", Not(LOGIN)),
     ("lightkeeper token", Not(LOGIN)),
+    ("lightkeeper token --proof GET \"$url\"", Not(LOGIN)),
     ("lightkeeper connect", Not(LOGIN)),
     ("lightkeeper connect --listen 127.0.0.1:9411", Not(LOGIN)),
     ("lightkeeper apps", Not(LOGIN)),

@@ -7,4 +7,5 @@ pub mod desk;
 mod front;
 mod logins;
 mod renewal;
+mod possession;
 mod staying;

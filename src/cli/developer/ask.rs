@@ -11,7 +11,6 @@ use serde_json::Value;
 use super::failure::Failure;
 use super::session::ToolSession;
 use super::text::clean;
-use super::web::unanswered;
 use crate::apps::AppPath;
 use crate::cli::argument::ArgumentFault;
 use crate::media_type;
@@ -54,12 +53,10 @@ async fn send(
                 .finish(),
         );
     }
-    let token = session.token().await?;
     let mut request = Request::builder()
         .method(method)
         .uri(target)
-        .header(header::ACCEPT, media_type::JSON)
-        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+        .header(header::ACCEPT, media_type::JSON);
     if body.is_some() {
         request = request.header(header::CONTENT_TYPE, media_type::JSON);
     }
@@ -68,11 +65,7 @@ async fn send(
     let request = request
         .body(body)
         .map_err(|_| Failure::new(format!("`{path}` cannot be asked for")))?;
-    session
-        .web
-        .ask(request)
-        .await
-        .map_err(|fault| unanswered(&fault, &format!("the gateway `{}`", session.gateway)))
+    session.ask(request).await
 }
 
 /// What a refusal says, and what to do about it.

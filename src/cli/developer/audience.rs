@@ -201,6 +201,7 @@ mod tests {
             access_token: jwt(token),
             expires: 0,
             refresh_token: None,
+            key: None,
         };
         let mut contents = Contents::default();
         for (name, entry) in [

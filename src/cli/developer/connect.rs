@@ -12,10 +12,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{
-    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header,
+    HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri, Version,
+    header, request,
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body as _, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -26,10 +27,10 @@ use tokio::sync::Semaphore;
 use super::ConnectArguments;
 use super::failure::Failure;
 use super::key::{LocalKey, credentials};
-use super::session::ToolSession;
+use super::session::{ToolEvidence, ToolSession};
 use super::web::unanswered;
 use crate::cli::argument::ArgumentFault;
-use crate::egress::SendBody;
+use crate::egress::{OutboundFault, SendBody};
 use crate::media_type::{self, MediaType};
 use crate::otlp::{self, Encoding, Signal};
 use crate::profiles::Profile;
@@ -79,7 +80,7 @@ pub(crate) async fn connect(
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
     // That the login is over is told now, not at the first request.
-    session.token().await?;
+    session.evidence().await?;
     let authority = session
         .gateway
         .split_once("://")
@@ -145,27 +146,45 @@ impl Local {
         if let Err((status, message)) = judge(&request, self.address, self.key.as_ref()) {
             return refusal(status, message);
         }
-        let token = match self.session.token().await {
-            Ok(token) => token,
-            Err(failure) => {
-                let status = if failure.login_needed {
-                    StatusCode::UNAUTHORIZED
-                } else {
-                    StatusCode::BAD_GATEWAY
-                };
-                return refusal(status, &said(&failure));
-            }
+        let failed = |failure: &Failure| {
+            let status = if failure.login_needed {
+                StatusCode::UNAUTHORIZED
+            } else {
+                StatusCode::BAD_GATEWAY
+            };
+            refusal(status, &said(failure))
         };
-        let request = match self.onward(request, &token) {
+        let evidence = match self.session.evidence().await {
+            Ok(evidence) => evidence,
+            Err(failure) => return failed(&failure),
+        };
+        // A body that streams is gone when the gateway asks for its nonce.
+        if let Err(failure) = self.session.prepare(&evidence).await {
+            return failed(&failure);
+        }
+        let (head, body) = request.into_parts();
+        let again = body.is_end_stream().then(|| head.clone());
+        let unsent = |error: &dyn std::fmt::Display| {
+            refusal(
+                StatusCode::BAD_REQUEST,
+                &format!("the request cannot be passed on: {error}"),
+            )
+        };
+        let request = match self.onward(head, body.boxed_unsync(), &evidence) {
             Ok(request) => request,
-            Err(error) => {
-                return refusal(
-                    StatusCode::BAD_REQUEST,
-                    &format!("the request cannot be passed on: {error}"),
-                );
-            }
+            Err(error) => return unsent(&error.message),
         };
-        match tokio::time::timeout(ANSWER_TIMEOUT, self.session.web.pass(request)).await {
+        let mut passed = self.pass(request).await;
+        if let (Ok(Ok(answer)), Some(head)) = (&passed, again)
+            && self.session.heard(answer.status(), answer.headers())
+        {
+            let nothing = Full::new(Bytes::new()).map_err(|never| match never {});
+            match self.onward(head, nothing.boxed_unsync(), &evidence) {
+                Ok(request) => passed = self.pass(request).await,
+                Err(error) => return unsent(&error.message),
+            }
+        }
+        match passed {
             Ok(Ok(answer)) => self.back(answer),
             Ok(Err(fault)) => refusal(
                 StatusCode::BAD_GATEWAY,
@@ -181,28 +200,42 @@ impl Local {
         }
     }
 
+    async fn pass(
+        &self,
+        request: Request<SendBody>,
+    ) -> Result<Result<Response<Incoming>, OutboundFault>, tokio::time::error::Elapsed> {
+        let passed = tokio::time::timeout(ANSWER_TIMEOUT, self.session.web.pass(request)).await;
+        if let Ok(Ok(answer)) = &passed {
+            self.session.heard(answer.status(), answer.headers());
+        }
+        passed
+    }
+
     /// The same request for the gateway, in its name, with the developer's token as the only credential.
     fn onward(
         &self,
-        request: Request<Incoming>,
-        token: &str,
-    ) -> Result<Request<SendBody>, http::Error> {
-        let (head, body) = request.into_parts();
+        head: request::Parts,
+        body: SendBody,
+        evidence: &ToolEvidence,
+    ) -> Result<Request<SendBody>, Failure> {
+        let unfit = |error: &dyn std::fmt::Display| Failure::new(error.to_string());
         let target = head
             .uri
             .path_and_query()
             .map_or("/", |target| target.as_str());
-        let uri: Uri = format!("{}{target}", self.session.gateway).parse()?;
+        let url = format!("{}{target}", self.session.gateway);
+        let uri: Uri = url
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| unfit(&error))?;
         let mut headers = head.headers;
         strip(&mut headers);
         for name in credentials() {
             headers.remove(name);
         }
-        let mut bearer = HeaderValue::from_str(&format!("Bearer {token}"))?;
-        bearer.set_sensitive(true);
-        headers.insert(header::AUTHORIZATION, bearer);
+        let method = head.method.as_str();
+        self.session.show(evidence, &mut headers, method, &url)?;
         headers.insert(header::HOST, self.authority.clone());
-        let mut request = Request::new(body.boxed_unsync());
+        let mut request = Request::new(body);
         *request.method_mut() = head.method;
         *request.uri_mut() = uri;
         *request.headers_mut() = headers;

@@ -16,6 +16,7 @@ use http::{HeaderMap, HeaderName, header};
 use zeroize::Zeroizing;
 
 use super::failure::Failure;
+use super::proving::DPOP;
 use crate::lightstep::FIREHOSE_KEY;
 use crate::profiles::Profile;
 
@@ -27,7 +28,7 @@ pub(crate) fn credentials() -> Vec<HeaderName> {
             .into_iter()
             .chain([one.api_key_header.clone()])
     });
-    [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY]
+    [header::AUTHORIZATION, header::COOKIE, FIREHOSE_KEY, DPOP]
         .into_iter()
         .chain(own)
         .collect()

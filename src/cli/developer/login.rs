@@ -8,18 +8,22 @@
 use std::io::IsTerminal as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 
+use http::Request;
 use openidconnect::core::{CoreAuthenticationFlow, CoreClient, CoreDeviceAuthorizationResponse};
 use openidconnect::{AuthorizationCode, CsrfToken, Nonce, PkceCodeChallenge, RedirectUrl};
 
 use super::audience::{aim, takers};
+use super::bound_key::BoundKey;
 use super::failure::Failure;
 use super::loopback::{Loopback, Returned};
 use super::provider::{ToolProvider, no_nonce, revoke, token_failure};
+use super::proving;
 use super::session::chosen;
 use super::store::{Contents, Store, StoredLogin};
 use super::text::clean;
-use super::web::{Web, is_permitted_url};
+use super::web::{ResponseFuture, Web, is_permitted_url};
 use super::{GatewayArguments, LoginArguments};
 use crate::clock::Clock;
 
@@ -59,10 +63,15 @@ pub(crate) async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
         )
         .await?;
     }
-    let clock = Clock::system();
+    let asked = ToolLogin {
+        web: &web,
+        provider: &provider,
+        key: bound_key(arguments, &provider)?,
+        clock: Clock::system(),
+    };
     let entry = match arguments.device {
-        true => by_device(&web, &provider, &clock).await?,
-        false => by_browser(&web, &provider, &clock, !arguments.no_browser).await?,
+        true => by_device(&asked).await?,
+        false => by_browser(&asked, !arguments.no_browser).await?,
     };
     if !is_agreed {
         stay_apart(&web, &known, &gateway, &entry).await?;
@@ -70,13 +79,61 @@ pub(crate) async fn login(arguments: &LoginArguments) -> Result<(), Failure> {
     let who = clean(&entry.who);
     let locked = store.lock().await?;
     let mut contents = locked.read()?;
+    if let (Some(key), Some(name)) = (&asked.key, &entry.key) {
+        key.keep(&store.key_file(name))?;
+    }
     contents.default = Some(gateway.clone());
-    contents
+    let before = contents
         .gateways
         .insert(gateway.clone(), StoredLogin { ca, ..entry });
     locked.write(contents)?;
-    eprintln!("logged in at {gateway} as {who}");
+    if let Some(name) = before.and_then(|before| before.key) {
+        BoundKey::forget(&store.key_file(&name))?;
+    }
+    let bound = if asked.key.is_some() {
+        ", with a token that is bound to a key on this machine"
+    } else {
+        ""
+    };
+    eprintln!("logged in at {gateway} as {who}{bound}");
     Ok(())
+}
+
+/// A login under way.
+struct ToolLogin<'a> {
+    web: &'a Web,
+    provider: &'a ToolProvider,
+    /// What its tokens are to be bound to.
+    key: Option<Arc<BoundKey>>,
+    clock: Clock,
+}
+
+impl ToolLogin<'_> {
+    /// Asks the provider, with a proof of the key at its token endpoint.
+    fn asker(
+        &self,
+    ) -> Result<impl Fn(Request<Vec<u8>>) -> ResponseFuture + Send + Sync + use<>, Failure> {
+        let endpoint = self.provider.token_url()?;
+        let (web, key) = (self.web, self.key.as_ref());
+        Ok(proving::asker(
+            web,
+            endpoint.url().as_str(),
+            key,
+            &self.clock,
+        ))
+    }
+}
+
+/// A new key, if tokens are to be bound to one.
+fn bound_key(
+    arguments: &LoginArguments,
+    provider: &ToolProvider,
+) -> Result<Option<Arc<BoundKey>>, Failure> {
+    if !arguments.dpop {
+        return Ok(None);
+    }
+    provider.binds_tokens()?;
+    BoundKey::fresh().map(|key| Some(Arc::new(key)))
 }
 
 /// Asks whether a gateway may have a token that others take as well: its operator could use it there.
@@ -151,6 +208,9 @@ pub(crate) async fn logout(arguments: &GatewayArguments) -> Result<(), Failure> 
     }
     locked.write(contents)?;
     drop(locked);
+    if let Some(name) = &entry.key {
+        BoundKey::forget(&store.key_file(name))?;
+    }
     let ca = arguments.ca.as_deref().or(entry.ca.as_deref());
     let revoked = match Web::new(ca) {
         Ok(web) => revoke(&web, &entry).await,
@@ -175,12 +235,8 @@ fn absolute(file: &Path) -> Result<PathBuf, Failure> {
 }
 
 /// Authorization code with PKCE, through a browser on this machine.
-async fn by_browser(
-    web: &Web,
-    provider: &ToolProvider,
-    clock: &Clock,
-    open: bool,
-) -> Result<StoredLogin, Failure> {
+async fn by_browser(asked: &ToolLogin<'_>, open: bool) -> Result<StoredLogin, Failure> {
+    let provider = asked.provider;
     let loopback = Loopback::bind().await?;
     let redirect =
         RedirectUrl::new(loopback.redirect()).map_err(|error| Failure::new(error.to_string()))?;
@@ -211,11 +267,11 @@ async fn by_browser(
     for (name, value) in aimed {
         exchange = exchange.add_extra_param(name, value);
     }
-    let ask = web.asker();
+    let ask = asked.asker()?;
     let tokens = exchange.request_async(&ask).await;
     let tokens =
         tokens.map_err(|error| token_failure("the login failed", &provider.login.issuer, error))?;
-    provider.entry(&tokens, &nonce, clock)
+    provider.entry(&tokens, &nonce, asked.key.as_deref(), &asked.clock)
 }
 
 /// The code, if it is this issuer's (RFC 9207 section 2.4).
@@ -261,11 +317,8 @@ fn open_browser(page: &str) {
 }
 
 /// The device authorization grant: a person approves on another machine.
-async fn by_device(
-    web: &Web,
-    provider: &ToolProvider,
-    clock: &Clock,
-) -> Result<StoredLogin, Failure> {
+async fn by_device(asked: &ToolLogin<'_>) -> Result<StoredLogin, Failure> {
+    let provider = asked.provider;
     let issuer = &provider.login.issuer;
     let endpoint = provider
         .metadata
@@ -280,7 +333,7 @@ async fn by_device(
         CoreClient::from_provider_metadata(provider.metadata.clone(), provider.client_id(), None)
             .set_device_authorization_url(endpoint.ok_or_else(none)?)
             .set_token_uri(provider.token_url()?);
-    let ask = web.asker();
+    let ask = asked.asker()?;
     let mut request = client.exchange_device_code().add_scopes(provider.scopes());
     let aimed = aim(provider.login.audience.as_deref());
     for (name, value) in &aimed {
@@ -308,5 +361,5 @@ async fn by_device(
     }
     let tokens = request.request_async(&ask, tokio::time::sleep, None).await;
     let tokens = tokens.map_err(|error| token_failure("the login failed", issuer, error))?;
-    provider.entry(&tokens, no_nonce, clock)
+    provider.entry(&tokens, no_nonce, asked.key.as_deref(), &asked.clock)
 }

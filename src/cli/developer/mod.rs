@@ -6,12 +6,14 @@
 
 mod ask;
 mod audience;
+mod bound_key;
 mod connect;
 pub(super) mod failure;
 mod key;
 mod loopback;
 mod login;
 mod provider;
+mod proving;
 mod query;
 mod session;
 mod store;
@@ -55,6 +57,10 @@ pub struct LoginArguments {
     /// Print the login page's address without opening it.
     #[arg(long, conflicts_with = "device")]
     pub(crate) no_browser: bool,
+    /// Bind the tokens to a key that stays on this machine, in a file of its own: who steals the tokens has nothing. The
+    /// issuer must know DPoP (RFC 9449), and the gateway its own name.
+    #[arg(long)]
+    pub dpop: bool,
     /// Log in without a question where another gateway takes the same token.
     #[arg(long)]
     pub yes: bool,
@@ -146,11 +152,23 @@ pub(crate) fn logout(arguments: &GatewayArguments) -> ExitCode {
     run(async { login::logout(arguments).await.map(|()| 0) })
 }
 
-/// Prints one access token, alone.
-pub(crate) fn token(arguments: &GatewayArguments) -> ExitCode {
+/// Prints one access token, alone. `proof`: a method and a URL for which two headers are printed instead.
+pub(crate) fn token(arguments: &GatewayArguments, proof: Option<&[String]>) -> ExitCode {
     run(async {
-        let token = ToolSession::open(arguments)?.token().await?;
-        println!("{}", text::clean(&token));
+        let session = ToolSession::open(arguments)?;
+        if let Some([method, url]) = proof {
+            for (name, value) in session.shown_for(method, url).await? {
+                println!("{name}: {}", text::clean(&value));
+            }
+            return Ok(0);
+        }
+        let evidence = session.evidence().await?;
+        if evidence.key.is_some() {
+            eprintln!(
+                "this token is bound to a key, and good with a proof for each call: `lightkeeper token --proof METHOD URL`"
+            );
+        }
+        println!("{}", text::clean(&evidence.token));
         Ok(0)
     })
 }

@@ -4,12 +4,15 @@
 //! ID tokens, refreshes (RFC 6749 section 6) and revokes (RFC 7009). What it refuses to know: browsers, files. Invariants: the
 //! gateway's configuration is its own (RFC 9728 section 3.3); the document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
 
+use std::sync::Arc;
+
 use http::{Method, Request, StatusCode, header};
 use openidconnect::core::{
     CoreAuthDisplay, CoreClaimName, CoreClaimType, CoreClient, CoreClientAuthMethod,
     CoreErrorResponseType, CoreGrantType, CoreJsonWebKey, CoreJsonWebKeySet,
     CoreJweContentEncryptionAlgorithm, CoreJweKeyManagementAlgorithm, CoreJwsSigningAlgorithm,
     CoreResponseMode, CoreResponseType, CoreSubjectIdentifierType, CoreTokenResponse,
+    CoreTokenType,
 };
 use openidconnect::url::form_urlencoded;
 use openidconnect::{
@@ -20,7 +23,9 @@ use openidconnect::{
 use serde::{Deserialize, Serialize};
 
 use super::audience::{self, aim};
+use super::bound_key::BoundKey;
 use super::failure::Failure;
+use super::proving;
 use super::store::StoredLogin;
 use super::web::{Web, is_permitted_url, origin, unanswered};
 use crate::clock::Clock;
@@ -69,6 +74,8 @@ pub(crate) struct Further {
     /// RFC 8414 section 2.
     revocation_endpoint: Option<RevocationUrl>,
     code_challenge_methods_supported: Option<Vec<String>>,
+    /// RFC 9449 section 5.1.
+    dpop_signing_alg_values_supported: Option<Vec<String>>,
     /// RFC 9207 section 3.
     #[serde(default)]
     authorization_response_iss_parameter_supported: bool,
@@ -165,6 +172,17 @@ impl ToolProvider {
             .authorization_response_iss_parameter_supported
     }
 
+    /// Refuses an issuer that does not bind tokens to keys of our kind.
+    pub(crate) fn binds_tokens(&self) -> Result<(), Failure> {
+        let further = self.metadata.additional_metadata();
+        let algorithms = further.dpop_signing_alg_values_supported.as_deref();
+        if algorithms.is_some_and(|known| known.iter().any(|name| name == "ES256")) {
+            return Ok(());
+        }
+        let said = format!("the issuer `{}` binds no tokens to keys", self.login.issuer);
+        Err(Failure::new(said).advise("log in without --dpop"))
+    }
+
     pub(crate) fn token_url(&self) -> Result<TokenUrl, Failure> {
         let none = || {
             Failure::new(format!(
@@ -180,6 +198,7 @@ impl ToolProvider {
         &self,
         tokens: &CoreTokenResponse,
         nonce: impl NonceVerifier,
+        key: Option<&BoundKey>,
         clock: &Clock,
     ) -> Result<StoredLogin, Failure> {
         let none = || {
@@ -218,6 +237,7 @@ impl ToolProvider {
             access_token: String::new(),
             expires: 0,
             refresh_token: None,
+            key: key.map(BoundKey::thumbprint),
         };
         take(&mut entry, tokens, clock)?;
         Ok(entry)
@@ -226,6 +246,7 @@ impl ToolProvider {
 
 /// Puts new tokens into an entry. Without a new refresh token the old one stays good (RFC 6749 section 6).
 fn take(entry: &mut StoredLogin, tokens: &CoreTokenResponse, clock: &Clock) -> Result<(), Failure> {
+    is_of_kind(entry, tokens.token_type())?;
     audience::kept(
         entry.audience.as_deref(),
         tokens.access_token().secret(),
@@ -245,6 +266,29 @@ fn take(entry: &mut StoredLogin, tokens: &CoreTokenResponse, clock: &Clock) -> R
         entry.refresh_token = Some(refresh.secret().clone());
     }
     Ok(())
+}
+
+/// A token that is bound where none was asked for cannot be used, and one that is not bound would be good in anybody's hands.
+fn is_of_kind(entry: &StoredLogin, kind: &CoreTokenType) -> Result<(), Failure> {
+    let is_bound = match kind {
+        CoreTokenType::Extension(name) => name.eq_ignore_ascii_case("dpop"),
+        _ => false,
+    };
+    match (entry.key.is_some(), is_bound) {
+        (true, false) => Err(Failure::denied(format!(
+            "the issuer `{}` gave a token that is bound to no key",
+            entry.issuer
+        ))
+        .advise(
+            "it may have to be told that this client's tokens are bound; or log in without --dpop",
+        )),
+        (false, true) => Err(Failure::denied(format!(
+            "the issuer `{}` gave a token that is bound to a key",
+            entry.issuer
+        ))
+        .advise("log in with --dpop")),
+        _ => Ok(()),
+    }
 }
 
 async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
@@ -282,6 +326,7 @@ pub(crate) async fn refresh(
     web: &Web,
     gateway: &str,
     entry: &mut StoredLogin,
+    key: Option<&Arc<BoundKey>>,
     clock: &Clock,
 ) -> Result<(), Failure> {
     let Some(refresh) = entry.refresh_token.clone().map(RefreshToken::new) else {
@@ -303,7 +348,7 @@ pub(crate) async fn refresh(
     for (name, value) in aim(entry.audience.as_deref()) {
         request = request.add_extra_param(name, value);
     }
-    let ask = web.asker();
+    let ask = proving::asker(web, &entry.token_endpoint, key, clock);
     match request.request_async(&ask).await {
         Ok(tokens) => take(entry, &tokens, clock),
         Err(RequestTokenError::ServerResponse(error))

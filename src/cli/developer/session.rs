@@ -1,24 +1,32 @@
-//! A login that is used: the chosen gateway, and an access token that is good now.
+//! A login that is used: the chosen gateway, and an access token that is good now, with a proof where it is bound to a key.
 //!
-//! What it does: picks the gateway, and renews its token when less than a minute is left. What it refuses to know: what is asked
+//! What it does: picks the gateway, renews its token when less than a minute is left, and shows it. What it refuses to know: what is asked
 //! with it. Invariants: a refresh token is spent under the file's lock, after the file was read again, and the new one is on
 //! disk before the access token is used; a token that still lives is used when it cannot be renewed for now.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use tokio::sync::Mutex;
 
 use super::GatewayArguments;
+use super::bound_key::{BoundKey, Proven};
 use super::failure::Failure;
 use super::provider::refresh;
+use super::proving::{DPOP, copy, nonce_of};
 use super::store::{Contents, Store, StoredLogin};
-use super::web::{Web, origin};
+use super::text::clean;
+use super::web::{Web, origin, unanswered};
 use crate::clock::Clock;
+use crate::lock;
 
 /// Names the gateway where `--gateway` does not.
 const GATEWAY_VARIABLE: &str = "LIGHTKEEPER_GATEWAY";
 /// A token with less than this left is renewed, in seconds.
 const LEAST_SECONDS: i64 = 60;
+/// The gateway takes a nonce for a minute; one of this age is used where a request cannot be sent twice.
+const NONCE_SECONDS: i64 = 45;
 
 /// One gateway and one developer.
 pub(crate) struct ToolSession {
@@ -28,8 +36,38 @@ pub(crate) struct ToolSession {
     pub web: Web,
     store: Store,
     clock: Clock,
-    /// The access token and when it ends, in Unix seconds.
-    held: Mutex<(String, i64)>,
+    held: Mutex<Held>,
+    /// What the gateway gave for the next proof, and when, in Unix seconds.
+    nonce: lock::Mutex<Option<(String, i64)>>,
+}
+
+/// What is held of a login.
+#[derive(Clone)]
+struct Held {
+    evidence: ToolEvidence,
+    /// Of the token, in Unix seconds.
+    expires: i64,
+}
+
+/// What identifies the developer: a token, and the key that it is bound to.
+#[derive(Clone)]
+pub(crate) struct ToolEvidence {
+    pub token: String,
+    pub key: Option<Arc<BoundKey>>,
+}
+
+impl Held {
+    fn of(store: &Store, entry: &StoredLogin) -> Result<Self, Failure> {
+        let key = entry.key.as_ref();
+        let key = key.map(|name| BoundKey::kept(&store.key_file(name)));
+        Ok(Held {
+            evidence: ToolEvidence {
+                token: entry.access_token.clone(),
+                key: key.transpose()?.map(Arc::new),
+            },
+            expires: entry.expires,
+        })
+    }
 }
 
 /// `--gateway`, else `LIGHTKEEPER_GATEWAY`, else that of the last login.
@@ -69,7 +107,7 @@ impl ToolSession {
         let gateway = chosen(gateway, &contents)?;
         let entry = entry(&contents, &gateway)?;
         let web = Web::new(ca.as_deref().or(entry.ca.as_deref()))?;
-        let held = Mutex::new((entry.access_token.clone(), entry.expires));
+        let held = Mutex::new(Held::of(&store, entry)?);
         Ok(ToolSession {
             organization: entry.organization.clone(),
             gateway,
@@ -77,31 +115,145 @@ impl ToolSession {
             store,
             clock,
             held,
+            nonce: lock::Mutex::default(),
         })
     }
 
-    /// An access token with at least a minute left, if one can be had.
-    pub(crate) async fn token(&self) -> Result<String, Failure> {
+    /// An access token with at least a minute left, if one can be had, and its key.
+    pub(crate) async fn evidence(&self) -> Result<ToolEvidence, Failure> {
         let mut held = self.held.lock().await;
-        if self.left(held.1) < LEAST_SECONDS {
+        if self.left(held.expires) < LEAST_SECONDS {
             *held = self.renew(held.clone()).await?;
         }
-        Ok(held.0.clone())
+        Ok(held.evidence.clone())
+    }
+
+    /// Puts what identifies the developer on a request's head, for this method and URL, in place of what is there.
+    pub(crate) fn show(
+        &self,
+        evidence: &ToolEvidence,
+        headers: &mut HeaderMap,
+        method: &str,
+        url: &str,
+    ) -> Result<(), Failure> {
+        let (scheme, proof) = match &evidence.key {
+            None => ("Bearer", None),
+            Some(key) => {
+                let nonce = self.nonce.lock().clone();
+                let proven = Proven {
+                    method,
+                    url: url.split(['?', '#']).next().unwrap_or_default(),
+                    token: Some(&evidence.token),
+                    nonce: nonce.as_ref().map(|(nonce, _)| nonce.as_str()),
+                };
+                ("DPoP", Some(key.prove(&proven, &self.clock)?))
+            }
+        };
+        let unfit = |_| Failure::new("the token cannot be sent");
+        let mut value =
+            HeaderValue::try_from(format!("{scheme} {}", evidence.token)).map_err(unfit)?;
+        value.set_sensitive(true);
+        headers.insert(header::AUTHORIZATION, value);
+        headers.remove(DPOP);
+        headers.extend(proof.map(|proof| (DPOP, proof)));
+        Ok(())
+    }
+
+    /// Takes the nonce over that an answer of the gateway's brings. Whether the answer is a refusal for want of it alone.
+    pub(crate) fn heard(&self, status: StatusCode, headers: &HeaderMap) -> bool {
+        let Some(nonce) = nonce_of(headers) else {
+            return false;
+        };
+        *self.nonce.lock() = Some((nonce, self.clock.now().seconds()));
+        let mut challenges = headers.get_all(header::WWW_AUTHENTICATE).iter();
+        status == StatusCode::UNAUTHORIZED
+            && challenges.any(|line| {
+                line.to_str()
+                    .is_ok_and(|line| line.contains("use_dpop_nonce"))
+            })
+    }
+
+    /// Asks the gateway as the developer, once more if it wants its nonce.
+    pub(crate) async fn ask(
+        &self,
+        request: Request<Vec<u8>>,
+    ) -> Result<Response<Vec<u8>>, Failure> {
+        let evidence = self.evidence().await?;
+        let url = request.uri().to_string();
+        let gateway = || format!("the gateway `{}`", self.gateway);
+        for is_last in [false, true] {
+            let mut asked = copy(&request);
+            let method = request.method().as_str();
+            self.show(&evidence, asked.headers_mut(), method, &url)?;
+            let answer = self.web.ask(asked).await;
+            let answer = answer.map_err(|fault| unanswered(&fault, &gateway()))?;
+            if !self.heard(answer.status(), answer.headers()) || is_last {
+                return Ok(answer);
+            }
+        }
+        Err(Failure::new(format!("{} cannot be asked", gateway())))
+    }
+
+    /// Makes sure that there is a nonce for a request that cannot be sent twice.
+    pub(crate) async fn prepare(&self, evidence: &ToolEvidence) -> Result<(), Failure> {
+        let given = self.nonce.lock().as_ref().map(|(_, at)| *at);
+        let is_fresh = given.is_some_and(|at| -self.left(at) < NONCE_SECONDS);
+        if evidence.key.is_none() || is_fresh {
+            return Ok(());
+        }
+        let page = format!("{}/.lightkeeper/whoami", self.gateway);
+        let request = Request::get(page).body(Vec::new());
+        let request = request.map_err(|error| Failure::new(error.to_string()))?;
+        self.ask(request).await.map(drop)
+    }
+
+    /// The headers for one call to the gateway, by name.
+    pub(crate) async fn shown_for(
+        &self,
+        method: &str,
+        url: &str,
+    ) -> Result<Vec<(&'static str, String)>, Failure> {
+        let is_ours = url
+            .strip_prefix(self.gateway.as_str())
+            .is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?', '#']));
+        if !is_ours {
+            let said = format!("`{}` is no address of `{}`", clean(url), self.gateway);
+            return Err(Failure::denied(said).advise("name another gateway with --gateway"));
+        }
+        let evidence = self.evidence().await?;
+        self.prepare(&evidence).await?;
+        let mut headers = HeaderMap::new();
+        self.show(&evidence, &mut headers, method, url)?;
+        let text = |name: HeaderName| {
+            let value = headers.get(name)?;
+            Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
+        };
+        let lines = [
+            ("Authorization", text(header::AUTHORIZATION)),
+            ("DPoP", text(DPOP)),
+        ];
+        Ok(lines
+            .into_iter()
+            .filter_map(|(name, value)| Some((name, value?)))
+            .collect())
     }
 
     fn left(&self, expires: i64) -> i64 {
         expires.saturating_sub(self.clock.now().seconds())
     }
 
-    async fn renew(&self, held: (String, i64)) -> Result<(String, i64), Failure> {
+    async fn renew(&self, held: Held) -> Result<Held, Failure> {
         let locked = self.store.lock().await?;
         let mut contents = locked.read()?;
         let mut entry = entry(&contents, &self.gateway)?.clone();
         // Another command may have been quicker.
         if self.left(entry.expires) < LEAST_SECONDS {
-            match refresh(&self.web, &self.gateway, &mut entry, &self.clock).await {
+            // Another command may have logged in with another key.
+            let key = Held::of(&self.store, &entry)?.evidence.key;
+            let (web, clock) = (&self.web, &self.clock);
+            match refresh(web, &self.gateway, &mut entry, key.as_ref(), clock).await {
                 Ok(()) => {}
-                Err(_) if self.left(held.1) > 0 => return Ok(held),
+                Err(_) if self.left(held.expires) > 0 => return Ok(held),
                 Err(failure) => return Err(failure),
             }
             contents
@@ -109,7 +261,7 @@ impl ToolSession {
                 .insert(self.gateway.clone(), entry.clone());
             locked.write(contents)?;
         }
-        Ok((entry.access_token, entry.expires))
+        Held::of(&self.store, &entry)
     }
 }
 

@@ -51,6 +51,9 @@ pub(crate) struct StoredLogin {
     /// Unix seconds.
     pub expires: i64,
     pub refresh_token: Option<String>,
+    /// Of the key that both tokens are bound to: the last part of its file's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub key: Option<String>,
 }
 
 /// The file's place.
@@ -170,6 +173,12 @@ impl Store {
         })
     }
 
+    /// Where the key of this name is kept: in a file of its own.
+    pub(crate) fn key_file(&self, name: &str) -> PathBuf {
+        let plain = name.replace(|one: char| !one.is_ascii_alphanumeric() && one != '-', "_");
+        self.beside(&format!(".{plain}.key"))
+    }
+
     fn beside(&self, suffix: &str) -> PathBuf {
         let mut name = self.path.clone().into_os_string();
         name.push(suffix);
@@ -232,6 +241,7 @@ mod tests {
             access_token: "canary-access".to_owned(),
             expires: 10,
             refresh_token: Some("canary-refresh".to_owned()),
+            key: None,
         }
     }
 

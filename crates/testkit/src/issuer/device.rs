@@ -133,7 +133,7 @@ impl State {
     }
 
     /// A poll at the token endpoint (RFC 8628 section 3.4).
-    pub(super) fn device_token(&self, client: &str, form: &Form) -> Issued {
+    pub(super) fn device_token(&self, client: &str, form: &Form, key: Option<String>) -> Issued {
         is_own_client(client)?;
         let refused = |error: &'static str| (StatusCode::BAD_REQUEST, error);
         let code = form.value("device_code").unwrap_or_default();
@@ -169,6 +169,7 @@ impl State {
             audience: pending.audience,
             at_seconds: self.now_seconds(),
             family: random_text(12),
+            key,
         };
         Ok(self.issue(&grant, true))
     }

@@ -13,6 +13,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use serde_json::{Value, json};
 
+use super::bound::{self, ShownKey};
 use super::people::{PRINCIPALS, Principal};
 use super::refresh::{is_for_people, known_client};
 use super::{State, device, document, page, random_text};
@@ -47,6 +48,8 @@ pub(super) struct Grant {
     pub at_seconds: i64,
     /// The login that this goes back to; refresh tokens of one login end together.
     pub family: String,
+    /// The thumbprint of the key that its tokens are bound to.
+    pub key: Option<String>,
 }
 
 fn remember(store: &Mutex<VecDeque<(String, Grant)>>, grant: Grant, name: String) -> String {
@@ -107,6 +110,7 @@ impl State {
                 .map(str::to_owned),
             at_seconds: self.now_seconds(),
             family: random_text(12),
+            key: None,
         };
         let code = remember(&self.flows.codes, grant, random_text(24));
         self.redirect(redirect_uri, &[("code", &code), ("state", value("state"))])
@@ -141,11 +145,25 @@ impl State {
         let Some((client, secret)) = client_of(headers, form) else {
             return refused(StatusCode::UNAUTHORIZED, "invalid_client");
         };
+        let url = format!("{}/token", self.url);
+        let nonce = self.options.proof_nonce.as_deref();
+        let key = match bound::shown(headers, &url, nonce, self.now_seconds()) {
+            Ok(ShownKey::None) => None,
+            Ok(ShownKey::Bound(key)) => Some(key),
+            Err(error) => {
+                let mut response = refused(StatusCode::BAD_REQUEST, error);
+                if let Some(nonce) = nonce.and_then(|nonce| HeaderValue::from_str(nonce).ok()) {
+                    response.headers_mut().insert("dpop-nonce", nonce);
+                }
+                return response;
+            }
+        };
+        let secret = secret.as_deref();
         let answer = match form.value("grant_type") {
-            Some("client_credentials") => self.client_credentials(&client, secret.as_deref(), form),
-            Some("authorization_code") => self.code(&client, secret.as_deref(), form),
-            Some("refresh_token") => self.refresh(&client, secret.as_deref(), form),
-            Some(device::GRANT_TYPE) => self.device_token(&client, form),
+            Some("client_credentials") => self.client_credentials(&client, secret, form, key),
+            Some("authorization_code") => self.code(&client, secret, form, key),
+            Some("refresh_token") => self.refresh(&client, secret, form, key),
+            Some(device::GRANT_TYPE) => self.device_token(&client, form, key),
             Some(_) => Err((StatusCode::BAD_REQUEST, "unsupported_grant_type")),
             None => Err((StatusCode::BAD_REQUEST, "invalid_request")),
         };
@@ -155,7 +173,13 @@ impl State {
         }
     }
 
-    fn client_credentials(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
+    fn client_credentials(
+        &self,
+        client: &str,
+        secret: Option<&str>,
+        form: &Form,
+        key: Option<String>,
+    ) -> Issued {
         let principal = PRINCIPALS
             .iter()
             .find(|principal| principal.name == client && !principal.is_person());
@@ -174,11 +198,12 @@ impl State {
                 .map(str::to_owned),
             at_seconds: self.now_seconds(),
             family: random_text(12),
+            key,
         };
         Ok(self.issue(&grant, false))
     }
 
-    fn code(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
+    fn code(&self, client: &str, secret: Option<&str>, form: &Form, key: Option<String>) -> Issued {
         known_client(client, secret)?;
         let invalid = (StatusCode::BAD_REQUEST, "invalid_grant");
         // Taken before it is checked: a code that was tried wrongly is spent.
@@ -196,7 +221,7 @@ impl State {
         {
             return Err(invalid);
         }
-        Ok(self.issue(&grant, true))
+        Ok(self.issue(&Grant { key, ..grant }, true))
     }
 
     pub(super) fn issue(&self, grant: &Grant, login: bool) -> Value {
@@ -213,10 +238,18 @@ impl State {
         {
             claims = claims.audience(audience);
         }
+        if let Some(key) = &grant.key {
+            claims = claims.set("cnf", json!({ "jkt": key }));
+        }
+        let kind = if grant.key.is_some() {
+            "DPoP"
+        } else {
+            "Bearer"
+        };
         // RFC 9068 section 2.1: the type keeps an access token from passing for an ID token.
         let access = self.mint(&keys, json!({ "typ": "at+jwt" }), &claims.into(), algorithm);
         remember(&self.flows.issued, grant.clone(), access.clone());
-        let mut answer = json!({ "access_token": access, "token_type": "Bearer", "expires_in": self.options.lifetime_seconds });
+        let mut answer = json!({ "access_token": access, "token_type": kind, "expires_in": self.options.lifetime_seconds });
         let Some(members) = answer.as_object_mut() else {
             return answer;
         };

@@ -6,6 +6,7 @@
 //! Invariants: an authorization code is used once and only with its PKCE verifier; every store is
 //! bounded; minting never checks anything, so that forged tokens can be made.
 
+mod bound;
 mod claims;
 mod device;
 mod flows;
@@ -67,6 +68,8 @@ pub struct IssuerOptions {
     pub email_verified: bool,
     /// Tokens about people say that their groups are elsewhere (OpenID Connect Core section 5.6.2), as for many groups.
     pub groups_elsewhere: bool,
+    /// The nonce that proofs of possession must have; none by default.
+    pub proof_nonce: Option<String>,
     pub clock: Clock,
 }
 
@@ -82,6 +85,7 @@ impl Default for IssuerOptions {
             lifetime_seconds: 3600,
             email_verified: true,
             groups_elsewhere: false,
+            proof_nonce: None,
             clock: Clock::system(),
         }
     }
@@ -420,6 +424,7 @@ impl State {
             "scopes_supported": ["openid", "profile", "email", "groups", "offline_access"],
             "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
             "code_challenge_methods_supported": ["S256"],
+            "dpop_signing_alg_values_supported": ["ES256"],
             "authorization_response_iss_parameter_supported": true,
             "claims_supported": ["iss", "sub", "aud", "exp", "iat", "email", "name", "groups", "nonce", "auth_time"],
         });

@@ -29,7 +29,13 @@ pub(super) struct Refreshes {
 }
 
 impl State {
-    pub(super) fn refresh(&self, client: &str, secret: Option<&str>, form: &Form) -> Issued {
+    pub(super) fn refresh(
+        &self,
+        client: &str,
+        secret: Option<&str>,
+        form: &Form,
+        key: Option<String>,
+    ) -> Issued {
         known_client(client, secret)?;
         let invalid = (StatusCode::BAD_REQUEST, "invalid_grant");
         self.refreshes.uses.fetch_add(1, Ordering::SeqCst);
@@ -48,7 +54,8 @@ impl State {
         spent.truncate(REMEMBERED - 1);
         spent.push_front((token.to_owned(), grant.family.clone()));
         drop(spent);
-        if grant.client != client {
+        // RFC 9449 section 5: those of a public client are bound as well.
+        if grant.client != client || grant.key != key {
             self.end(&grant.family);
             return Err(invalid);
         }
