@@ -1,4 +1,4 @@
-//! What it costs to know a caller: a token seen for the first time, and one that is remembered.
+//! What it costs to know a caller: a token seen for the first time, one that is remembered, and one with a proof of possession.
 //!
 //! What it does: signs tokens of an ordinary size (a dozen claims, ten groups) and times `identify` alone,
 //! in one thread. What it refuses to know: sockets, policy. Invariant: "cold" never meets a token twice.
@@ -13,6 +13,7 @@ use std::net::Ipv4Addr;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use aws_lc_rs::digest;
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeySize;
 use aws_lc_rs::signature::{
@@ -22,13 +23,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::HeaderValue;
-use lightkeeper::accept::{Caller, Carrier, Presented};
+use lightkeeper::accept::{Caller, Carrier, Presented, PresentedProof, ProofLines};
 use lightkeeper::clock::{Clock, UnixMillis};
 use lightkeeper::identify::{
-    ALGORITHMS, ClaimPath, Events, Identifier, IssuerSettings, KeyAccess, KeySource, Surroundings,
-    TokensTaken,
+    ALGORITHMS, ClaimPath, DpopSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
+    Surroundings, TokensTaken,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://acme.okta.example/oauth2/default";
@@ -80,6 +81,10 @@ fn signer(algorithm: &str) -> (Sign, serde_json::Value) {
 }
 
 fn token(sign: &Sign, algorithm: &str, number: u64) -> HeaderValue {
+    bound_token(sign, algorithm, number, None)
+}
+
+fn bound_token(sign: &Sign, algorithm: &str, number: u64, key: Option<&str>) -> HeaderValue {
     let header = json!({"alg": algorithm, "kid": "key", "typ": "JWT"}).to_string();
     let groups: Vec<_> = (0..10)
         .map(|group| format!("team-{group}-developers"))
@@ -89,6 +94,11 @@ fn token(sign: &Sign, algorithm: &str, number: u64) -> HeaderValue {
         "exp": NOW + 3600, "cid": "0oa1lightkeeper2client3", "uid": "00u1ada2lovelace3id", "scp": ["openid", "telemetry"],
         "auth_time": NOW - 120, "sub": "ada.lovelace@acme.example", "groups": groups
     });
+    let mut claims = claims;
+    if let Some(key) = key {
+        let members = claims.as_object_mut().unwrap();
+        members.insert("cnf".to_owned(), json!({ "jkt": key }));
+    }
     let signed = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header),
@@ -197,5 +207,117 @@ fn identify(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, identify);
+/// Where the bench's listener is known.
+const URL: &str = "https://gateway.example/v1/traces";
+
+/// A caller's key with its proofs: as many as there are calls, because none passes twice.
+struct Prover {
+    sign: Sign,
+    jwk: Value,
+    token: HeaderValue,
+    ath: String,
+}
+
+impl Prover {
+    fn new(of_issuer: &Sign, algorithm: &str) -> Self {
+        let (sign, jwk) = signer("ES256");
+        let member = |name: &str| jwk.get(name).unwrap().as_str().unwrap().to_owned();
+        let canonical = format!(
+            r#"{{"crv":"P-256","kty":"EC","x":"{}","y":"{}"}}"#,
+            member("x"),
+            member("y")
+        );
+        let digest = |bytes: &[u8]| URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, bytes));
+        let token = bound_token(of_issuer, algorithm, 0, Some(&digest(canonical.as_bytes())));
+        let ath = digest(token.as_bytes().get(7..).unwrap());
+        Prover {
+            jwk: json!({ "kty": "EC", "crv": "P-256", "x": member("x"), "y": member("y") }),
+            sign,
+            token,
+            ath,
+        }
+    }
+
+    fn proof(&self, number: u64) -> HeaderValue {
+        let header = json!({ "typ": "dpop+jwt", "alg": "ES256", "jwk": self.jwk });
+        let claims = json!({ "jti": format!("{number:032x}"), "htm": "POST", "htu": URL, "iat": NOW, "ath": self.ath });
+        let parts = [header, claims].map(|part| URL_SAFE_NO_PAD.encode(part.to_string()));
+        let signed = parts.join(".");
+        let signature = URL_SAFE_NO_PAD.encode((self.sign)(signed.as_bytes()));
+        format!("{signed}.{signature}").parse().unwrap()
+    }
+
+    fn caller(&self, proof: &HeaderValue) -> Caller {
+        Caller {
+            token: Some(Presented::new(self.token.clone(), 7, Carrier::Dpop)),
+            proof: Some(Box::new(PresentedProof {
+                lines: ProofLines::One(proof.clone()),
+                method: http::Method::POST,
+                url: Some(URL.to_owned()),
+            })),
+            ..caller(&self.token)
+        }
+    }
+}
+
+/// A call with a proof of possession beside a bearer token's: `cold` verifies the token as well, `cached` remembers it.
+fn possession(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .unwrap();
+    let (sign, jwk) = signer("ES256");
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("keys.json");
+    std::fs::write(&file, json!({ "keys": [jwk] }).to_string()).unwrap();
+    let prover = Prover::new(&sign, "ES256");
+    let proofs: Vec<_> = (0..BATCH).map(|number| prover.proof(number)).collect();
+    let settings = DpopSettings {
+        nonce_optional: true,
+        ..DpopSettings::default()
+    };
+    let open = || {
+        room(file.clone(), &runtime)
+            .with_possession(&settings, None)
+            .unwrap()
+    };
+    criterion.bench_function("identify/dpop/cold", |bench| {
+        bench.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            for round in 0..rounds {
+                let identifier = open();
+                let at = usize::try_from(round % BATCH).unwrap();
+                let caller = prover.caller(proofs.get(at).unwrap());
+                let began = Instant::now();
+                black_box(runtime.block_on(identifier.identify(caller)).unwrap());
+                total += began.elapsed();
+            }
+            total
+        });
+    });
+    criterion.bench_function("identify/dpop/cached", |bench| {
+        bench.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            let mut left = rounds;
+            while left > 0 {
+                // Another room, so that the same proofs pass again; its first call remembers the token.
+                let identifier = open();
+                let batch = usize::try_from(left.min(BATCH - 1)).unwrap();
+                let first = prover.caller(proofs.first().unwrap());
+                runtime.block_on(identifier.identify(first)).unwrap();
+                total += runtime.block_on(async {
+                    let began = Instant::now();
+                    for proof in proofs.iter().skip(1).take(batch) {
+                        black_box(identifier.identify(prover.caller(proof)).await.unwrap());
+                    }
+                    began.elapsed()
+                });
+                left -= batch as u64;
+            }
+            total
+        });
+    });
+}
+
+criterion_group!(benches, identify, possession);
 criterion_main!(benches);

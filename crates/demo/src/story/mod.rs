@@ -13,6 +13,7 @@ mod ink;
 mod login;
 mod moves;
 mod narrator;
+mod possession;
 mod queries;
 mod refusals;
 mod settings;
@@ -35,7 +36,7 @@ pub async fn demo(stay: bool) -> Result<(), String> {
     } else {
         stay::Plan::passing()
     };
-    let world = World::start_with(plan.world).await?;
+    let world = World::start_with(possession::with_listener(plan.world)).await?;
     let watching = tokio::spawn(world.gateway.clone().watch());
     let mut narrator = Narrator::new(&world, ink);
     introduce(&narrator);
@@ -64,6 +65,7 @@ async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
     batches::tell(narrator, &token).await?;
     let ann = queries::tell(narrator).await?;
     developer::tell(narrator, &ann).await?;
+    possession::tell(narrator).await?;
     refusals::tell(narrator, &token, &ann).await?;
     moves::tell(narrator).await
 }
