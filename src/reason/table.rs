@@ -217,7 +217,7 @@ reasons! {
         "The gateway cannot tell now whether certificates were revoked." "It is not your fault; try again.";
     ProofsBusy "proofs_busy" [Unavailable] Gateway
         "Too many proofs are being judged elsewhere now." "It is not your fault; try again.";
-    ProofsPenalty "proofs_penalty" [Unavailable] Caller
+    ProofsPenalty "proofs_penalty" [Unavailable] Gateway
         "From your address came too many proofs that did not hold." "Wait a minute, and look for a client with wrong credentials.";
     ProofsTimeout "proofs_timeout" [Unavailable] Provider
         "Who judges your proof did not answer in time." "It is not your fault; try again.";
