@@ -60,6 +60,13 @@ impl OutboundBounds {
         body_bytes: 512 << 10,
         resting: 0,
     };
+    /// A question about one proof to a party that judges it: a caller waits, and many may ask at once.
+    pub(crate) const JUDGE: Self = OutboundBounds {
+        connect: Duration::from_secs(3),
+        whole: Duration::from_secs(5),
+        body_bytes: 64 << 10,
+        resting: 16,
+    };
     /// A command's questions to a gateway. The backend behind it takes up to a minute.
     pub(crate) const COMMAND: Self = OutboundBounds {
         connect: Duration::from_secs(10),
@@ -125,6 +132,26 @@ impl OutboundClient {
         egress: &Egress,
         bounds: OutboundBounds,
     ) -> Result<Self, ClientFault> {
+        let connector = Connector::new(egress, bounds.connect)?;
+        Self::with_connector(roots, connector, bounds)
+    }
+
+    /// The same, which connects to this host and port, whatever host a URL names; certificates count by the URL's.
+    pub(crate) fn at_place(
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+        bounds: OutboundBounds,
+        (host, port): (&str, u16),
+    ) -> Result<Self, ClientFault> {
+        let connector = Connector::new(egress, bounds.connect)?.at_place(host, port);
+        Self::with_connector(roots, connector, bounds)
+    }
+
+    fn with_connector(
+        roots: Arc<RootCertStore>,
+        connector: Connector,
+        bounds: OutboundBounds,
+    ) -> Result<Self, ClientFault> {
         let tls = pem::client_tls(roots)
             .map_err(ClientFault::Tls)?
             .with_no_client_auth();
@@ -132,7 +159,7 @@ impl OutboundClient {
             .with_tls_config(tls)
             .https_or_http()
             .enable_http1()
-            .wrap_connector(Connector::new(egress, bounds.connect)?);
+            .wrap_connector(connector);
         let client = Client::builder(TokioExecutor::new())
             .pool_timer(TokioTimer::new())
             .pool_max_idle_per_host(bounds.resting)

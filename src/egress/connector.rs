@@ -20,6 +20,7 @@ use tokio::time::{Instant, timeout_at};
 use tower_service::Service;
 
 use super::Egress;
+use super::host::authority;
 use super::proxy::{Proxy, ProxySettings, UnopenedProxy};
 use super::tunnel::TunnelFault;
 use crate::causes::causes;
@@ -32,6 +33,8 @@ pub(crate) struct Connector {
     proxies: Arc<Vec<(Arc<ProxySettings>, Arc<Proxy>)>>,
     straight: HttpConnector,
     timeout: Duration,
+    /// Where all connections go, whatever host a URL names. TLS above goes by the URL.
+    place: Option<Arc<(String, u16)>>,
 }
 
 /// Which proxy gave no tunnel, and why.
@@ -61,7 +64,16 @@ impl Connector {
             proxies: Arc::new(proxies),
             straight,
             timeout,
+            place: None,
         })
+    }
+
+    /// The same, which connects to this host and port alone: a private endpoint of what URLs name.
+    pub(crate) fn at_place(self, host: &str, port: u16) -> Self {
+        Connector {
+            place: Some(Arc::new((host.to_owned(), port))),
+            ..self
+        }
     }
 
     /// The proxy to a URL, if any.
@@ -87,18 +99,28 @@ impl Service<Uri> for Connector {
 
     fn call(&mut self, url: Uri) -> Self::Future {
         let tls = url.scheme_str() == Some("https");
-        let host = url
-            .host()
-            .unwrap_or_default()
-            .trim_start_matches('[')
-            .trim_end_matches(']')
-            .to_owned();
-        let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+        let (host, port) = match &self.place {
+            Some(place) => (place.0.clone(), place.1),
+            None => {
+                let host = url.host().unwrap_or_default();
+                let host = host
+                    .trim_start_matches('[')
+                    .trim_end_matches(']')
+                    .to_owned();
+                let port = url.port_u16().unwrap_or(if tls { 443 } else { 80 });
+                (host, port)
+            }
+        };
+        let is_elsewhere = self.place.is_some();
         let proxy = self.proxy(&host, port, tls);
         let mut straight = self.straight.clone();
         let deadline = Instant::now() + self.timeout;
         Box::pin(async move {
             let Some(proxy) = proxy? else {
+                let url = match is_elsewhere {
+                    true => format!("http://{}", authority(&host, port)).parse()?,
+                    false => url,
+                };
                 return Ok(straight.call(url).await?);
             };
             let failed = |fault| ProxyError {

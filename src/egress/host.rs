@@ -90,7 +90,7 @@ pub(crate) fn is_permitted(uri: &Uri) -> bool {
 }
 
 /// `host:port`, an IPv6 address in brackets.
-pub(super) fn authority(host: &str, port: u16) -> String {
+pub(crate) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') {
         format!("[{host}]:{port}")
     } else {
