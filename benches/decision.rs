@@ -126,6 +126,7 @@ fn token(issuer: &str, subject: &str, groups: usize) -> Facts {
         claims,
         certificate: None,
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }
@@ -148,6 +149,7 @@ fn certificate(spiffe: &str) -> Facts {
             not_after: 0,
         })),
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }
@@ -164,6 +166,7 @@ fn decision(criterion: &mut Criterion) {
         trust_domains: &[],
         authorities: &[],
         backends: &lightkeeper::apps::BackendNames::default(),
+        aws: &[],
         destinations: &[],
         now,
     };

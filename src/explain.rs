@@ -407,6 +407,11 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
         "subject_claim": facts.subject_claim.as_deref(),
         "groups": facts.groups,
         "spiffe": facts.spiffe_id(),
+        "aws": facts.aws.as_ref().map(|aws| json!({
+            "account": &*aws.account,
+            "unique_id": &*aws.unique_id,
+            "session": aws.session.as_deref(),
+        })),
         "certificate": facts.certificate.as_ref().map(|certificate| json!({
             "ca": &*certificate.ca,
             "sha256": certificate.fingerprint,

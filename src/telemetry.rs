@@ -56,8 +56,7 @@ pub struct Metrics {
     alerts: IntCounterVec,
     queries: QueryMetrics,
     legs: LegMetrics,
-    client_token_uses: IntCounterVec,
-    client_token_last_used: IntGaugeVec,
+    callers: CallerMetrics,
     pub(crate) key_age_seconds: IntGaugeVec,
     pub connections: IntGauge,
     pub in_flight: IntGauge,
@@ -106,6 +105,38 @@ impl BackendMetrics {
             &["backend", "result"],
         )?;
         Ok(BackendMetrics { responses, items })
+    }
+}
+
+/// Who calls, as far as labels may say it.
+struct CallerMetrics {
+    identifications: IntCounterVec,
+    token_uses: IntCounterVec,
+    token_last_used: IntGaugeVec,
+}
+
+impl CallerMetrics {
+    fn new(make: &Making) -> Result<Self, prometheus::Error> {
+        let identifications = make.counter(
+            "identifications_total",
+            "Callers by how they are identified (`none`: they showed nothing) and what became of it (accepted, refused or unavailable).",
+            &["method", "outcome"],
+        )?;
+        let token_uses = make.counter(
+            "client_token_uses_total",
+            "Times that a client token was accepted.",
+            &["name"],
+        )?;
+        let token_last_used = make.labelled_gauge(
+            "client_token_last_used_seconds",
+            "Unix time of a client token's last use.",
+            "name",
+        )?;
+        Ok(CallerMetrics {
+            identifications,
+            token_uses,
+            token_last_used,
+        })
     }
 }
 
@@ -278,16 +309,7 @@ impl Metrics {
             "Messages about alerts by app and outcome (delivered, kept, repeated, failed or refused).",
             &["app", "outcome"],
         )?;
-        let client_token_uses = make.counter(
-            "client_token_uses_total",
-            "Times that a client token was accepted.",
-            &["name"],
-        )?;
-        let client_token_last_used = make.labelled_gauge(
-            "client_token_last_used_seconds",
-            "Unix time of a client token's last use.",
-            "name",
-        )?;
+        let callers = CallerMetrics::new(&make)?;
         let duration = HistogramVec::new(
             HistogramOpts::new(
                 "lightkeeper_request_duration_seconds",
@@ -355,8 +377,7 @@ impl Metrics {
             forged,
             logins,
             alerts,
-            client_token_uses,
-            client_token_last_used,
+            callers,
             key_age_seconds,
             connections,
             in_flight,
@@ -430,10 +451,19 @@ impl Metrics {
         self.alerts.with_label_values(&[app, outcome]).inc();
     }
 
+    /// Evidence was judged.
+    pub(crate) fn identified(&self, method: &str, outcome: &str) {
+        self.callers
+            .identifications
+            .with_label_values(&[method, outcome])
+            .inc();
+    }
+
     /// `name` is one of the configuration's, never what a caller sent.
     pub(crate) fn client_token_used(&self, name: &str, unix_seconds: i64) {
-        self.client_token_uses.with_label_values(&[name]).inc();
-        self.client_token_last_used
+        self.callers.token_uses.with_label_values(&[name]).inc();
+        self.callers
+            .token_last_used
             .with_label_values(&[name])
             .set(unix_seconds);
     }

@@ -10,7 +10,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use lightkeeper::apps::{AppPath, BackendNames};
-use lightkeeper::authorize::{Effect, Policy, PolicySurroundings, Target, Verdict, policy_schema};
+use lightkeeper::authorize::{
+    AwsAccounts, Effect, Policy, PolicySurroundings, Target, Verdict, policy_schema,
+};
 use lightkeeper::clock::UnixMillis;
 use lightkeeper::document::Diagnostic;
 use lightkeeper::identify::{CLIENT_TOKENS, CertificateFacts, Doubts, Facts, Method};
@@ -29,7 +31,21 @@ fn root() -> PathBuf {
 }
 
 fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
-    let issuers = ["okta", "cluster-a", "github"].map(str::to_owned);
+    load_beside(file, text, &[], &[])
+}
+
+/// The same, where the configuration has these issuers besides, and these accounts of AWS.
+fn load_beside(
+    file: &str,
+    text: &str,
+    more: &[&str],
+    aws: &[AwsAccounts],
+) -> (Option<Policy>, Vec<Diagnostic>) {
+    let issuers: Vec<String> = ["okta", "cluster-a", "github"]
+        .iter()
+        .chain(more)
+        .map(|&name| name.to_owned())
+        .collect();
     let profile = Profile::lightstep();
     let destinations = ["oncall", "pager"].map(str::to_owned);
     let backends = BackendNames::new(["lightstep", "honey", "tempo"].map(Arc::from));
@@ -39,6 +55,7 @@ fn load(file: &str, text: &str) -> (Option<Policy>, Vec<Diagnostic>) {
         issuers: &issuers,
         trust_domains: &[],
         authorities: &[],
+        aws,
         destinations: &destinations,
         backends: &backends,
         now: NOW,
@@ -81,6 +98,7 @@ fn facts(text: &str) -> Facts {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: i64::MAX,
     };
@@ -259,9 +277,16 @@ fn each_broken_file_is_answered_with_all_its_mistakes() {
 fn each_shipped_example_loads_without_a_finding() {
     for entry in std::fs::read_dir(root().join("policies")).unwrap() {
         let path = entry.unwrap().path();
-        let (policy, found) = load(
+        let aws = AwsAccounts {
+            name: "aws".to_owned(),
+            partition: "aws".to_owned(),
+            accounts: vec!["123456789012".to_owned()],
+        };
+        let (policy, found) = load_beside(
             path.to_str().unwrap(),
             &std::fs::read_to_string(&path).unwrap(),
+            &["aws", "aws-web"],
+            &[aws],
         );
         assert_eq!(render(&found), "", "{}", path.display());
         let policy = policy.unwrap();

@@ -54,6 +54,10 @@ pub enum ProofLines {
 /// JSON object begins with `ey` or `ew`) and found by secret scanners.
 pub(crate) const CLIENT_TOKEN_PREFIX: &str = "lk_";
 
+/// What every signed call to AWS begins with that a caller shows as a token: the form of tokens for EKS. No signed token of an
+/// issuer does, because `-` and `.` stand where its header would begin.
+pub(crate) const AWS_PROOF_PREFIX: &str = "k8s-aws-v1.";
+
 /// A token and where it stood.
 pub struct Presented {
     value: TokenBytes,
@@ -132,6 +136,11 @@ impl Presented {
             Carrier::Assertion(header) => Some(header),
             Carrier::Authorization | Carrier::Dpop | Carrier::AccessToken => None,
         }
+    }
+
+    /// Whether this is meant as a signed call to AWS, well or not.
+    pub(crate) fn is_aws_proof(&self) -> bool {
+        self.bytes().starts_with(AWS_PROOF_PREFIX.as_bytes())
     }
 
     /// Whether this is meant as a client token, well or not.

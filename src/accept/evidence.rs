@@ -14,7 +14,9 @@ use zeroize::Zeroizing;
 
 use super::assertion;
 use super::caller::only;
-use super::{AssertionHeader, CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented};
+use super::{
+    AWS_PROOF_PREFIX, AssertionHeader, CLIENT_TOKEN_PREFIX, Caller, Carrier, Fault, Presented,
+};
 use crate::lightstep::FIREHOSE_KEY;
 use crate::profiles::{Profile, TokenPlace};
 
@@ -45,7 +47,7 @@ pub(super) fn token(
         carried.push(Presented::new(value.clone(), 0, Carrier::AccessToken));
     }
     // Clients of the backend always send something there, often a placeholder. It is evidence if it has the
-    // form of a JWT or of a client token, or if there is no other.
+    // form of a JWT, of a client token or of a signed call to AWS, or if there is no other.
     let mut placeholder = None;
     for token in carried {
         if has_token_form(token.bytes()) {
@@ -192,7 +194,9 @@ fn basic_password(value: &HeaderValue) -> Option<Zeroizing<Vec<u8>>> {
 }
 
 fn has_token_form(value: &[u8]) -> bool {
-    value.starts_with(CLIENT_TOKEN_PREFIX.as_bytes()) || has_jwt_form(value)
+    value.starts_with(CLIENT_TOKEN_PREFIX.as_bytes())
+        || value.starts_with(AWS_PROOF_PREFIX.as_bytes())
+        || has_jwt_form(value)
 }
 
 fn has_jwt_form(value: &[u8]) -> bool {

@@ -49,7 +49,7 @@ pub(crate) use call::{
     AlertRequest, Call, Dialect, IngestRequest, LegacyRequest, OwnRequest, Protocol, QueryRequest,
     RequestKind, TreeRequest,
 };
-pub(crate) use caller::{CLIENT_TOKEN_PREFIX, ClientChain};
+pub(crate) use caller::{AWS_PROOF_PREFIX, CLIENT_TOKEN_PREFIX, ClientChain};
 pub use caller::{Caller, Carrier, Presented, PresentedProof, ProofLines, SessionCookie};
 pub(crate) use calls::Calls;
 pub(crate) use chunks::Chunks;

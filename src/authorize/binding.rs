@@ -42,10 +42,16 @@ pub(crate) struct Binding {
 
 impl Binding {
     /// Whether one of this binding's subjects speaks of the caller. `any: true` gives nothing to a client token, which is
-    /// worth what the binding says that it was issued for; what it takes away, it takes from client tokens as well.
+    /// worth what the binding says that it was issued for, and nothing that is left open gives anything to the root user of an
+    /// AWS account or to who named itself there; what it takes away, it takes from them as well.
     pub(crate) fn reaches(&self, subject: &Subject, facts: &Facts) -> bool {
-        let beyond_its_own =
-            subject.any && self.effect == Effect::Allow && facts.method == Method::ClientToken;
+        let wants_name = facts
+            .aws
+            .as_ref()
+            .is_some_and(|aws| aws.kind.is_named_in_full());
+        let beyond_its_own = self.effect == Effect::Allow
+            && ((subject.any && facts.method == Method::ClientToken)
+                || (wants_name && !subject.names_in_full()));
         !beyond_its_own && subject.matches(facts)
     }
 }

@@ -33,12 +33,14 @@ pub struct PolicySurroundings<'a> {
     pub profile: &'a Arc<Profile>,
     /// Our organization at the backend.
     pub organization: &'a str,
-    /// The names of the configured issuers of tokens. `mtls` is known besides.
+    /// The names of the configured issuers of tokens, and of accounts of AWS. `mtls` is known besides.
     pub issuers: &'a [String],
     /// Those of them that issue JWT-SVIDs.
     pub trust_domains: &'a [TrustDomainIssuer],
     /// The authorities for client certificates that have names.
     pub authorities: &'a [CertificateAuthority],
+    /// Those of them that are accounts of AWS.
+    pub aws: &'a [AwsAccounts],
     /// The names of the configured destinations of alerts.
     pub destinations: &'a [String],
     /// The configured backends.
@@ -61,6 +63,15 @@ pub struct TrustDomainIssuer {
     pub name: String,
     /// The only one that it may speak for.
     pub trust_domain: String,
+}
+
+/// The callers of some AWS accounts, as far as policies speak of them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsAccounts {
+    /// Which policies call the issuer.
+    pub name: String,
+    pub partition: String,
+    pub accounts: Vec<String>,
 }
 
 /// A role's or binding's permissions, expanded, each with its place.

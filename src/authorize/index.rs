@@ -24,12 +24,14 @@ pub(crate) struct SubjectIndex {
     any: Vec<IndexEntry>,
     certificates: FiledSubjects,
     client_tokens: FiledSubjects,
+    /// What names an ARN and no issuer.
+    aws: FiledSubjects,
     issuers: ahash::HashMap<Arc<str>, FiledSubjects>,
 }
 
 type Exact = ahash::HashMap<String, Vec<IndexEntry>>;
 
-/// The subjects of one issuer (or of certificates, and of SPIFFE IDs without one), each filed once, under the first of these
+/// The subjects of one issuer (or of AWS, of certificates, and of SPIFFE IDs without one), each filed once, under the first of these
 /// that it names.
 #[derive(Debug, Default)]
 struct FiledSubjects {
@@ -56,6 +58,7 @@ impl SubjectIndex {
                     index.issuers.entry(issuer.clone()).or_default().file(entry)
                 }
                 Some(IssuerName::ClientTokens) => index.client_tokens.file(entry),
+                None if entry.subject.aws.is_some() => index.aws.file(entry),
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None => {
                     index.certificates.file(entry)
                 }
@@ -63,6 +66,7 @@ impl SubjectIndex {
         }
         index.certificates.settle();
         index.client_tokens.settle();
+        index.aws.settle();
         index.issuers.values_mut().for_each(FiledSubjects::settle);
         index
     }
@@ -79,6 +83,10 @@ impl SubjectIndex {
                 self.issuers.get(&*facts.issuer)
             }
             Method::Oidc | Method::Assertion | Method::Session => self.issuers.get(&*facts.issuer),
+            Method::Aws => {
+                self.aws.candidates(facts, &mut visit);
+                self.issuers.get(&*facts.issuer)
+            }
             // No policy speaks of webhooks.
             Method::Webhook => None,
         };
@@ -97,6 +105,7 @@ impl FiledSubjects {
             spiffe,
             dns,
             x509_subject,
+            aws,
             ..
         } = &entry.subject;
         let literal = |glob: &Option<Glob>| {
@@ -108,7 +117,7 @@ impl FiledSubjects {
             ClaimValue::Is(value) => Some((path, value)),
             ClaimValue::Like(_) => None,
         });
-        let slot = if let Some(subject) = literal(subject) {
+        let slot = if let Some(subject) = literal(subject).or_else(|| literal(aws)) {
             self.subjects.entry(subject).or_default()
         } else if let Some(spiffe) = spiffe {
             self.spiffe.slot(spiffe.prefix())
@@ -124,7 +133,7 @@ impl FiledSubjects {
                 .or_default()
                 .entry(value.clone())
                 .or_default()
-        } else if let Some(glob) = subject {
+        } else if let Some(glob) = subject.as_ref().or(aws.as_ref()) {
             self.globs.slot(glob.prefix())
         } else {
             &mut self.rest

@@ -6,6 +6,7 @@
 //! added deny ever grants; a query on a project is decided at the project's home; a permit has one mint.
 
 mod assign;
+mod aws_subjects;
 mod binding;
 mod check;
 mod decide;
@@ -23,7 +24,7 @@ mod view;
 
 pub use assign::{Assignment, By};
 pub use binding::Effect;
-pub use check::PolicySurroundings;
+pub use check::{AwsAccounts, PolicySurroundings};
 pub(crate) use check::{CertificateAuthority, TrustDomainIssuer};
 pub(crate) use permit::{Denial, Permit};
 pub use raw::policy_schema;

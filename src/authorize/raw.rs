@@ -255,7 +255,7 @@ pub(super) struct RawSubject {
     /// Everybody who is identified; alone.
     #[serde(default)]
     pub any: Option<Spanned<bool>>,
-    /// The name of a configured issuer, or of an authority for client certificates; `mtls` for client certificates of
+    /// The name of a configured issuer, of an `aws`, or of an authority for client certificates; `mtls` for client certificates of
     /// whichever authority, `client_tokens` for client tokens.
     #[serde(default)]
     pub issuer: Option<Spanned<String>>,
@@ -281,6 +281,16 @@ pub(super) struct RawSubject {
     /// writes what it likes.
     #[serde(default)]
     pub x509_subject: Option<Spanned<String>>,
+    /// The ARN of a role or user of AWS: `arn:aws:iam::123456789012:role/checkout-*`; `*` stays within one part, partition and
+    /// account are literal. Of a role without its path, and never that of a session.
+    #[serde(default)]
+    pub aws: Option<Spanned<String>>,
+    /// The unique ID of the role or user (`AROA…`), exactly: this one, and no successor of its name. Needs `aws`.
+    #[serde(default)]
+    pub unique_id: Option<Spanned<String>>,
+    /// The name of the role's session, which its caller chooses; `*` is a wildcard. Needs `aws`.
+    #[serde(default)]
+    pub session: Option<Spanned<String>>,
 }
 
 /// What a claim must say: a text, or `{ like: pattern }`. In a pattern `*` stays within one `/` segment, `**` crosses.

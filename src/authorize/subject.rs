@@ -2,7 +2,7 @@
 //!
 //! What it does: compares one written subject with what is known of a caller; all that it names must hold.
 //! What it refuses to know: how facts were proven, and what the binding gives. Invariants: a subject without an issuer
-//! speaks of certificates and, by `spiffe` alone, of JWT-SVIDs, and never matches a caller that another token decided; what
+//! speaks of certificates, by `spiffe` alone of JWT-SVIDs, and by `aws` of callers of AWS, and never matches a caller that another token decided; what
 //! is missing does not match.
 
 use std::sync::Arc;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use crate::apps::Glob;
-use crate::identify::{CertificateFacts, ClaimPath, Facts, Method};
+use crate::identify::{AwsFacts, CertificateFacts, ClaimPath, Facts, Method};
 
 /// What `issuer:` may say.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(crate) enum IssuerName {
     Authority(Arc<str>),
     /// The literal `client_tokens`: a token of our own making decided.
     ClientTokens,
-    /// One of the configured issuers of tokens: OIDC, or of a SPIFFE trust domain.
+    /// One of the configured issuers of tokens: OIDC, of a SPIFFE trust domain, or accounts of AWS.
     Oidc(Arc<str>),
 }
 
@@ -49,6 +49,10 @@ pub(crate) struct Subject {
     /// Labels parted by `.`, lower case: host names have no case (RFC 4343).
     pub dns: Option<Glob>,
     pub x509_subject: Option<String>,
+    /// A canonical ARN; segments parted by `/`.
+    pub aws: Option<Glob>,
+    pub unique_id: Option<String>,
+    pub session: Option<Glob>,
 }
 
 impl Subject {
@@ -60,7 +64,7 @@ impl Subject {
         let issued = match (&self.issuer, facts.method) {
             (
                 Some(IssuerName::Oidc(issuer)),
-                Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid,
+                Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid | Method::Aws,
             ) => **issuer == *facts.issuer,
             (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
@@ -69,6 +73,7 @@ impl Subject {
             (None, Method::JwtSvid) => {
                 self.spiffe.is_some() && self.dns.is_none() && self.x509_subject.is_none()
             }
+            (None, Method::Aws) => self.aws.is_some(),
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
@@ -76,7 +81,7 @@ impl Subject {
             )
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens),
-                Method::JwtSvid,
+                Method::JwtSvid | Method::Aws,
             )
             | (
                 Some(IssuerName::ClientTokens),
@@ -101,11 +106,39 @@ impl Subject {
                 .spiffe
                 .as_ref()
                 .is_none_or(|glob| facts.spiffe_id().is_some_and(|id| glob.matches(id)))
+            && (!self.asks_for_aws()
+                || facts
+                    .aws
+                    .as_ref()
+                    .is_some_and(|aws| self.matches_aws(aws, &facts.subject)))
             && (!self.asks_for_certificate()
                 || facts
                     .certificate
                     .as_ref()
                     .is_some_and(|certificate| self.matches_certificate(certificate)))
+    }
+
+    /// Whether this names one caller of AWS letter by letter.
+    pub(crate) fn names_in_full(&self) -> bool {
+        let is_literal = |glob: &Option<Glob>| glob.as_ref().is_some_and(Glob::is_literal);
+        is_literal(&self.aws) || is_literal(&self.subject)
+    }
+
+    fn asks_for_aws(&self) -> bool {
+        self.aws.is_some() || self.unique_id.is_some() || self.session.is_some()
+    }
+
+    fn matches_aws(&self, aws: &AwsFacts, subject: &str) -> bool {
+        let session = aws.session.as_deref();
+        self.aws.as_ref().is_none_or(|glob| glob.matches(subject))
+            && self
+                .unique_id
+                .as_ref()
+                .is_none_or(|id| **id == *aws.unique_id)
+            && self
+                .session
+                .as_ref()
+                .is_none_or(|glob| session.is_some_and(|session| glob.matches(session)))
     }
 
     fn asks_for_certificate(&self) -> bool {

@@ -38,19 +38,23 @@ impl Checker<'_> {
             spiffe,
             dns,
             x509_subject,
+            aws,
+            unique_id,
+            session,
         } = &raw.value;
         let of_token = subject.is_some() || group.is_some() || !claims.0.is_empty();
+        let of_aws = aws.is_some() || unique_id.is_some() || session.is_some();
         let of_certificate = spiffe.is_some() || dns.is_some() || x509_subject.is_some();
         match any {
             Some(any) if !any.value => {
                 self.error(any, "`any: false` names no caller")
                     .hint("leave it out");
             }
-            Some(any) if of_token || of_certificate || issuer.is_some() => {
+            Some(any) if of_token || of_certificate || of_aws || issuer.is_some() => {
                 self.error(any, "`any: true` already names everybody")
                     .hint("leave it out, or leave the rest out");
             }
-            None if !of_token && !of_certificate && issuer.is_none() => {
+            None if !of_token && !of_certificate && !of_aws && issuer.is_none() => {
                 self.error(raw, "this subject names no caller")
                     .hint("for everybody who is identified, write `any: true`");
             }
@@ -78,7 +82,11 @@ impl Checker<'_> {
             x509_subject: x509_subject
                 .as_ref()
                 .map(|subject| self.exact(subject, "subject names")),
+            aws: aws.as_ref().and_then(|aws| self.aws(aws)),
+            unique_id: unique_id.as_ref().map(|id| self.exact(id, "unique IDs")),
+            session: session.as_ref().and_then(|session| self.glob(session, '/')),
         };
+        self.beside_aws(raw, &checked);
         if checked.issuer == Some(IssuerName::ClientTokens)
             && (group.is_some() || !claims.0.is_empty())
         {

@@ -3,6 +3,7 @@
 //! What it does: feeds the room calls as `accept` makes them. What it refuses to know: how identities are proven; it
 //! tests the judgement beneath `authorize`, because nothing but `identify` can mint one.
 
+mod aws;
 mod reaches;
 mod views;
 mod certificates;
@@ -54,6 +55,7 @@ fn load(text: &str) -> Policy {
         issuers: &issuers,
         trust_domains: &[],
         authorities: &[],
+        aws: &[],
         destinations: &[],
         backends: &crate::apps::BackendNames::default(),
         now: UnixMillis(0),
@@ -76,6 +78,7 @@ fn member(group: &str) -> Facts {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }

@@ -168,6 +168,8 @@ async fn walk(
     };
     let identifier = Identifier::new(&checked.issuers, Vec::new(), surroundings, None)
         .map_err(ExplainFault::Issuers)?
+        .with_aws(&checked.aws, None)
+        .map_err(ExplainFault::Issuers)?
         .with_client_tokens(&checked.client_tokens())
         .with_policy_claims(
             checked
@@ -176,9 +178,10 @@ async fn walk(
                 .map(|issuer| (issuer.name.clone(), policy.claims_of(&issuer.name)))
                 .collect(),
         );
+    let said = identifier.glance_for_explain(&caller);
     let facts = match facts(arguments, checked, &identifier, caller, clock.now()).await? {
         Ok(facts) => facts,
-        Err(reason) => return Ok(story.refuse("identify", reason)),
+        Err(reason) => return Ok(story.unidentified(reason, said)),
     };
     let mut identified = explain::identified(
         &facts,
@@ -391,6 +394,21 @@ fn speaks_for(authority: &ClientAuthority) -> Value {
 }
 
 impl Explanation {
+    /// The same of evidence that identifies no caller, with what it says of itself.
+    fn unidentified(mut self, reason: Reason, said: Vec<(&'static str, Value)>) -> Self {
+        let mut told = serde_json::Map::new();
+        told.insert("reason".to_owned(), json!(reason));
+        told.insert("meaning".to_owned(), reason.meaning().into());
+        if !said.is_empty() {
+            let said = said
+                .into_iter()
+                .map(|(name, value)| (name.to_owned(), value));
+            told.insert("presented".to_owned(), Value::Object(said.collect()));
+        }
+        self.stages.push(("identify", Value::Object(told)));
+        self
+    }
+
     /// The stage that refuses is the last; the story so far is the explanation.
     fn refuse(mut self, stage: &'static str, reason: Reason) -> Self {
         self.stages.push((stage, json!({ "reason": reason })));

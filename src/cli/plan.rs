@@ -132,13 +132,10 @@ fn join(
         Some(checked) => Some(Glance {
             organization: checked.organization.clone(),
             policy: checked.policy.clone(),
-            issuers: checked
-                .issuers
-                .iter()
-                .map(|issuer| issuer.name.clone())
-                .collect(),
+            issuers: checked.issuer_names(),
             trust_domains: checked.trust_domain_issuers(),
             authorities: checked.authorities(),
+            aws: checked.aws_accounts(),
             destinations: checked
                 .alerts
                 .destinations
@@ -200,6 +197,7 @@ fn read_policy(
         issuers: &around.issuers,
         trust_domains: &around.trust_domains,
         authorities: &around.authorities,
+        aws: &around.aws,
         destinations: &around.destinations,
         backends: &around.backends,
         now: clock.now(),
@@ -231,6 +229,7 @@ impl Loaded {
                 listeners: checked.listeners,
                 issuers: checked.issuers,
                 dpop: checked.dpop,
+                aws: checked.aws,
                 login: checked.login.map(|login| {
                     let policy_claims = policy.claims_of(&login.issuer);
                     LoginSettings {

@@ -17,17 +17,17 @@ use super::raw::{
 use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
-    alerts, assertions, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
+    alerts, assertions, aws, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
     query, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::{AppPath, BackendId, BackendNames};
 use crate::audit::{AuditSettings, OnFailure};
-use crate::authorize::{BackendUse, CertificateAuthority, TrustDomainIssuer};
+use crate::authorize::{AwsAccounts, BackendUse, CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name};
 use crate::identify::{
-    ClientTokenSettings, DpopSettings, IssuerSettings, LoginSettings, WebhookSettings,
+    AwsSettings, ClientTokenSettings, DpopSettings, IssuerSettings, LoginSettings, WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::Profile;
@@ -46,6 +46,7 @@ pub struct Checked {
     pub listeners: Vec<ListenerSettings>,
     pub admin: SocketAddr,
     pub issuers: Vec<IssuerSettings>,
+    pub aws: Vec<AwsSettings>,
     /// What clients may ask: what is known of the backends together.
     pub profile: Arc<Profile>,
     /// At least one.
@@ -156,6 +157,23 @@ impl Checked {
             })
         };
         self.issuers.iter().filter_map(issuer).collect()
+    }
+
+    /// The names that policies call issuers of tokens: OIDC, trust domains, and accounts of AWS.
+    pub(crate) fn issuer_names(&self) -> Vec<String> {
+        let issuers = self.issuers.iter().map(|issuer| &issuer.name);
+        let aws = self.aws.iter().map(|one| &one.name);
+        issuers.chain(aws).cloned().collect()
+    }
+
+    /// The accounts of AWS, as far as policies speak of them.
+    pub(crate) fn aws_accounts(&self) -> Vec<AwsAccounts> {
+        let accounts = |one: &AwsSettings| AwsAccounts {
+            name: one.name.clone(),
+            partition: one.partition.clone(),
+            accounts: one.accounts.clone(),
+        };
+        self.aws.iter().map(accounts).collect()
     }
 
     /// Binds the authority of the short form of `client_ca` to what can be inferred, and warns of it. `named`: the trust
@@ -292,6 +310,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     client_ca::across(report, raw, &listeners);
     let egress = egress::egress(report, &raw.egress);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
+    let aws = aws::accounts(report, &raw.aws, &raw.issuers, &egress);
     assertions::check_proxies(report, &raw.issuers, &listeners);
     let client_tokens =
         client_tokens::client_tokens(report, raw.client_tokens.as_deref().unwrap_or_default());
@@ -338,6 +357,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         listeners,
         admin,
         issuers,
+        aws,
         profile: backends.front,
         backends: settings,
         backend_names: backends.names,
@@ -401,6 +421,7 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig) {
     };
     if let Some(first) = raw.listeners.first()
         && raw.issuers.is_empty()
+        && raw.aws.is_empty()
         && raw.client_tokens.as_ref().is_none_or(Vec::is_empty)
         && !raw.listeners.iter().any(by_certificate)
     {

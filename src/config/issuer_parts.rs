@@ -29,17 +29,26 @@ pub(crate) fn own_name(
     raw: &RawIssuer,
 ) -> Option<String> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
+    issuer_name(report, &raw.name, &subject("name"))
+}
+
+/// A name that policies may call an issuer. `None`: it was reported.
+pub(crate) fn issuer_name(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<String>,
+    subject: &str,
+) -> Option<String> {
     let own_name = report
-        .own_name(&raw.name, &subject("name"))
+        .own_name(at, subject)
         .filter(|given| !RESERVED_NAMES.contains(&given.as_str()));
     if let Some(reserved) = RESERVED_NAMES
         .iter()
-        .find(|reserved| raw.name.value == **reserved)
+        .find(|reserved| at.value == **reserved)
     {
         let hint = "policies call callers with client certificates `issuer: mtls`, those with client tokens \
                     `issuer: client_tokens`, and records the backend's webhooks `webhooks`; choose another name";
         report.error_with_hint(
-            &raw.name,
+            at,
             format!("the issuer name `{reserved}` is reserved"),
             hint,
         );

@@ -8,6 +8,7 @@
 mod address;
 mod alerts;
 mod assertions;
+mod aws;
 mod backend;
 mod backends;
 mod checked;
@@ -44,7 +45,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use crate::apps::BackendNames;
-use crate::authorize::{CertificateAuthority, TrustDomainIssuer};
+use crate::authorize::{AwsAccounts, CertificateAuthority, TrustDomainIssuer};
 use crate::document::{self, Diagnostic};
 use crate::egress::Environment;
 use crate::profiles::Profile;
@@ -97,6 +98,8 @@ pub(crate) struct Glance {
     pub issuers: Vec<String>,
     /// Those of JWT-SVIDs.
     pub trust_domains: Vec<TrustDomainIssuer>,
+    /// Those that are accounts of AWS.
+    pub aws: Vec<AwsAccounts>,
     /// Those of client certificates that have a name.
     pub authorities: Vec<CertificateAuthority>,
     /// Of alerts.
@@ -113,6 +116,14 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         name: String,
         #[serde(default)]
         spiffe: serde_json::Value,
+    }
+    #[derive(serde::Deserialize)]
+    struct LenientAws {
+        name: String,
+        #[serde(default)]
+        partition: Option<String>,
+        #[serde(default)]
+        accounts: Vec<String>,
     }
     #[derive(serde::Deserialize)]
     struct LenientListener {
@@ -133,6 +144,8 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
         listeners: Vec<LenientListener>,
         #[serde(default)]
         issuers: Vec<LenientIssuer>,
+        #[serde(default)]
+        aws: Vec<LenientAws>,
         #[serde(default)]
         alerts: LenientAlerts,
         #[serde(default)]
@@ -202,6 +215,16 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
             .issuers
             .into_iter()
             .map(|issuer| issuer.name)
+            .chain(lenient.aws.iter().map(|one| one.name.clone()))
+            .collect(),
+        aws: lenient
+            .aws
+            .into_iter()
+            .map(|one| AwsAccounts {
+                name: one.name,
+                partition: one.partition.unwrap_or_else(|| "aws".to_owned()),
+                accounts: one.accounts,
+            })
             .collect(),
         authorities,
         destinations: lenient.alerts.destinations.into_keys().collect(),

@@ -60,6 +60,20 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
             (tls, &host, port),
         ))
     });
+    let aws = checked.aws.iter().flat_map(|one| {
+        let hosts = one.hosts().into_iter().map(|sts| (sts.host, 443));
+        let asked: Vec<(String, u16)> = match &one.connect {
+            Some(place) => vec![place.clone()],
+            None => hosts.collect(),
+        };
+        asked.into_iter().map(|(host, port)| {
+            way(
+                format!("aws {}", one.name),
+                &one.egress,
+                (true, &host, port),
+            )
+        })
+    });
     let destinations = checked
         .alerts
         .destinations
@@ -88,7 +102,11 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
                 way
             })
         });
-    upstreams.chain(issuers).chain(destinations).collect()
+    upstreams
+        .chain(issuers)
+        .chain(aws)
+        .chain(destinations)
+        .collect()
 }
 
 /// What the way to an endpoint is called. `backend`: its name, where there are several.

@@ -258,6 +258,7 @@ pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
         claims: serde_json::Map::new(),
         certificate: Some(certificate.clone()),
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: certificate.not_after,
     }

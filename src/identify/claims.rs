@@ -135,6 +135,7 @@ pub(super) fn extract(
         claims,
         certificate: certificate.cloned(),
         client_binding: None,
+        aws: None,
         doubts,
         expires_unix_seconds,
     })

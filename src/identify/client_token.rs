@@ -82,6 +82,7 @@ impl ClientTokens {
                 claims: serde_json::Map::new(),
                 certificate: None,
                 client_binding: Some(Arc::from(one.binding.as_str())),
+                aws: None,
                 doubts: Doubts::default(),
                 expires_unix_seconds: one.until_unix_seconds.unwrap_or(i64::MAX),
             };

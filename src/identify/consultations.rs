@@ -56,7 +56,8 @@ pub(super) enum Opinion {
     Unavailable(Reason),
 }
 
-type Judgement = Result<Arc<Facts>, Reason>;
+/// Facts, or why there are none.
+pub(super) type Judgement = Result<Arc<Facts>, Reason>;
 
 /// The proofs of one party. Clones share everything.
 #[derive(Clone)]
@@ -162,6 +163,11 @@ impl Consultations {
             allowance: Mutex::new(allowance),
             penalties: Penalties::new(),
         }))
+    }
+
+    /// What is known of a proof without a question.
+    pub(super) fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Judgement> {
+        self.0.remembered(evidence, now)
     }
 
     /// What is known of a proof, or what `ask` comes to. `ask` is called at most once at a time for one `evidence`, and what

@@ -10,6 +10,7 @@ use crate::clock::UnixMillis;
 use crate::reason::Reason;
 use crate::telemetry::text::line;
 
+use super::facts::Method;
 use super::fetch::FetchFault;
 
 /// One thing that happened.
@@ -38,8 +39,32 @@ pub enum Event {
     },
     /// A client token was shown and holds. `name` is the configuration's.
     ClientTokenUsed { name: Arc<str>, at: UnixMillis },
+    /// A caller showed evidence, or nothing (`method` is `None`), and it was judged.
+    Identified {
+        method: Option<Method>,
+        outcome: Identification,
+    },
     /// A TLS handshake's client certificate was refused; no request will come of it. A `Reason` code.
     ClientCertificateRefused { listener: Arc<str>, reason: Reason },
+}
+
+/// What became of a caller's evidence.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Identification {
+    Accepted,
+    Refused,
+    /// It could not be judged, through no fault of the caller's.
+    Unavailable,
+}
+
+impl Identification {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Identification::Accepted => "accepted",
+            Identification::Refused => "refused",
+            Identification::Unavailable => "unavailable",
+        }
+    }
 }
 
 /// Where events go.

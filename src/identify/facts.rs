@@ -21,6 +21,8 @@ pub enum Method {
     ClientToken,
     /// A browser's sealed session, begun by a login at an OIDC issuer.
     Session,
+    /// A call to AWS that its caller signed, and of which AWS said who that is.
+    Aws,
     /// A secret of the backend's webhooks, which counts at one app's alert inlet.
     Webhook,
 }
@@ -34,6 +36,7 @@ impl Method {
             Method::JwtSvid => "jwt_svid",
             Method::ClientToken => "client_token",
             Method::Session => "session",
+            Method::Aws => "aws",
             Method::Webhook => "webhook",
         }
     }
@@ -53,10 +56,10 @@ pub(crate) const WEBHOOKS: &str = "webhooks";
 pub struct Facts {
     pub method: Method,
     /// Issuers' tokens and sessions: the issuer's name in our configuration. mTLS: the authority's. Client tokens: `CLIENT_TOKENS`.
-    /// Webhooks: `WEBHOOKS`.
+    /// AWS: the name of the accounts in our configuration. Webhooks: `WEBHOOKS`.
     pub issuer: Arc<str>,
     /// OIDC and sessions: the subject claim. JWT-SVIDs: the SPIFFE ID. mTLS: the SPIFFE ID, else the first DNS name, else
-    /// the subject name. Client tokens: the token's name. Webhooks: the app's path.
+    /// the subject name. AWS: the canonical ARN. Client tokens: the token's name. Webhooks: the app's path.
     pub subject: Arc<str>,
     /// OIDC and sessions: the claim that named the subject, where the issuer's configuration leaves it to the token.
     pub subject_claim: Option<Arc<str>>,
@@ -69,9 +72,11 @@ pub struct Facts {
     /// Client tokens: the name of the binding that the token was issued for, which speaks of its bearer whatever its
     /// subjects say. Otherwise none, and without meaning.
     pub client_binding: Option<Arc<str>>,
+    /// AWS: what is known besides the canonical ARN, which is the subject. Otherwise none.
+    pub aws: Option<Arc<AwsFacts>>,
     /// What the claims leave open. Facts of an `Identity` leave nothing open that the policy in force looks at.
     pub doubts: Doubts,
-    /// OIDC and JWT-SVIDs: `exp` in Unix seconds. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
+    /// OIDC and JWT-SVIDs: `exp` in Unix seconds. AWS: when the signature is too old. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
     pub expires_unix_seconds: i64,
 }
 
@@ -85,6 +90,7 @@ impl Facts {
             | Method::Mtls
             | Method::ClientToken
             | Method::Session
+            | Method::Aws
             | Method::Webhook => self.certificate.as_ref()?.spiffe.as_deref(),
         }
     }
@@ -100,7 +106,12 @@ impl Facts {
                 + certificate.subject.len()
                 + certificate.fingerprint.len()
         });
+        let aws = self.aws.as_ref().map_or(0, |aws| {
+            let session = aws.session.as_ref().map_or(0, |session| session.len());
+            size_of::<AwsFacts>() + aws.account.len() + aws.unique_id.len() + session + TEXT_BYTES
+        });
         size_of::<Facts>()
+            + aws
             + self.subject.len()
             + names.sum::<usize>()
             + members_bytes(&self.claims)
@@ -133,6 +144,40 @@ fn value_bytes(value: &serde_json::Value) -> usize {
         }
         Value::Object(members) => members_bytes(members),
     }
+}
+
+/// What kind of caller AWS speaks of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PrincipalKind {
+    /// A session of a role.
+    Role,
+    User,
+    /// The account itself, which may do everything in it.
+    Root,
+    /// A session that a user named freely (`GetFederationToken`).
+    FederatedUser,
+}
+
+impl PrincipalKind {
+    /// Whether only a policy that names it in full may speak of it.
+    pub(crate) fn is_named_in_full(self) -> bool {
+        match self {
+            PrincipalKind::Root | PrincipalKind::FederatedUser => true,
+            PrincipalKind::Role | PrincipalKind::User => false,
+        }
+    }
+}
+
+/// What AWS says of a caller besides its canonical ARN.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsFacts {
+    pub kind: PrincipalKind,
+    /// Twelve digits.
+    pub account: Box<str>,
+    /// The role's or user's own, which a successor of the same name does not get.
+    pub unique_id: Box<str>,
+    /// The name of a role's session, chosen by its caller.
+    pub session: Option<Box<str>>,
 }
 
 /// What a verified client certificate says, as far as its authority may say it.

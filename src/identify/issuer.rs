@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 use crate::accept::AssertionHeader;
 use crate::clock::UnixMillis;
-use crate::egress::UnopenedProxy;
+use crate::egress::{ClientFault, Egress, UnopenedProxy};
 use crate::pem;
 use crate::reason::Reason;
 
@@ -68,6 +68,8 @@ pub(crate) enum IssuerCause {
     Proxy(#[from] UnopenedProxy),
     #[error(transparent)]
     Remote(#[from] RemoteFault),
+    #[error(transparent)]
+    Client(#[from] ClientFault),
     #[error("at least one audience is needed")]
     NoAudience,
     #[error("at least one algorithm is needed")]
@@ -126,7 +128,7 @@ impl Issuer {
             key_authorities.as_deref(),
             key_file.as_deref(),
         ]);
-        let proxies = proxies(settings)?;
+        let proxies = proxies(&settings.egress)?;
         let unchanged = previous.filter(|previous| {
             previous.settings == *settings && previous.files == files && previous.proxies == proxies
         });
@@ -354,10 +356,18 @@ fn read(path: &Path) -> Result<Vec<u8>, UnreadableFile> {
     file::read(path, FILE_LIMIT_BYTES)
 }
 
+/// What a file of roots holds, and the roots: the system's without a file.
+pub(super) fn trusted(
+    path: Option<&Path>,
+) -> Result<(Option<Vec<u8>>, RootCertStore), IssuerCause> {
+    let authorities = path.map(read).transpose()?;
+    let roots = roots(authorities.as_deref())?;
+    Ok((authorities, roots))
+}
+
 /// Tells the credentials of the proxies before an issuer apart.
-fn proxies(settings: &IssuerSettings) -> Result<[u8; 32], UnopenedProxy> {
-    let opened: Vec<_> = settings
-        .egress
+pub(super) fn proxies(egress: &Egress) -> Result<[u8; 32], UnopenedProxy> {
+    let opened: Vec<_> = egress
         .proxies()
         .into_iter()
         .map(|proxy| proxy.open())

@@ -1,6 +1,6 @@
 //! The second room: a `Caller`'s evidence becomes an `Identity`, or a rejection.
 //!
-//! What it does: judges the certificate, then the browser's session or the token (an issuer's or a client token); each
+//! What it does: judges the certificate, then the browser's session or the token (an issuer's, a client token or a signed call to AWS); each
 //! answers not presented, verified or rejected, and a rejection ends the search: no caller falls through to weaker evidence.
 //! When a certificate comes with one of the others, both must hold and the other decides who it is. What it refuses to know: policy, apps, projects.
 //! Invariants: `Identity` has one mint (`Identity::mint`, private to this room); a missing key set is
@@ -9,16 +9,13 @@
 
 mod algorithm;
 mod authority;
+mod aws;
 mod cache;
 mod certificate;
 mod claim_path;
 mod claims;
 mod client_token;
 mod client_token_hash;
-#[cfg_attr(
-    not(test),
-    expect(dead_code, reason = "verifiers that ask another party follow")
-)]
 mod consultations;
 mod doubts;
 mod dpop;
@@ -48,16 +45,20 @@ mod tests;
 pub use algorithm::ALGORITHMS;
 pub(crate) use authority::AuthorityFault;
 pub(crate) use authority::anchors as signing_certificates;
+pub(crate) use aws::{
+    ArnPattern, has_dual_stack, has_fips, has_global_endpoint, is_account, is_region_of, partitions,
+};
+pub use aws::{AwsSettings, StsEndpoints};
 pub(crate) use certificate::own_trust_domain;
 pub use claim_path::ClaimPath;
 pub use client_token::NewClientToken;
 pub use client_token_hash::ClientTokenHash;
 pub use doubts::Doubts;
 pub use dpop::{Nonce, NonceKeyFault};
-pub(crate) use event::Event;
 pub use event::Events;
+pub(crate) use event::{Event, Identification};
+pub use facts::{AwsFacts, CLIENT_TOKENS, CertificateFacts, Facts, Method, PrincipalKind};
 pub(crate) use facts::{CLIENT_CERTIFICATES, WEBHOOKS};
-pub use facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 pub(crate) use issuer::IssuerFault;
 pub(crate) use json::object as strict_object;
 pub(crate) use jwks::IssuerStatus;
@@ -84,6 +85,7 @@ use crate::apps::AppPath;
 use crate::clock::{Clock, UnixMillis};
 use crate::reason::Reason;
 
+use aws::{AwsIssuer, ProofSurroundings};
 use cache::{Evidence, RememberedJudgement, TokenCache};
 use client_token::ClientTokens;
 use doubts::Doubt;
@@ -146,6 +148,7 @@ pub struct Surroundings {
 /// The room itself, for one configuration.
 pub struct Identifier {
     issuers: Vec<Arc<Issuer>>,
+    aws: Vec<Arc<AwsIssuer>>,
     verifiers: Vec<Arc<ClientVerifier>>,
     tokens: TokenCache,
     client_tokens: ClientTokens,
@@ -207,6 +210,7 @@ impl Identifier {
         let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
         Ok(Identifier {
             issuers,
+            aws: Vec::new(),
             verifiers,
             tokens,
             client_tokens: ClientTokens::new(&[]),
@@ -242,6 +246,30 @@ impl Identifier {
         Identifier {
             client_tokens: ClientTokens::new(settings),
             ..self
+        }
+    }
+
+    /// The same room, which knows the callers of these AWS accounts and no others; reads files and asks nothing. Reports all
+    /// faults at once. `previous`: the room before; what did not change keeps what it remembers.
+    pub(crate) fn with_aws(
+        self,
+        settings: &[AwsSettings],
+        previous: Option<&Identifier>,
+    ) -> Result<Identifier, Vec<IssuerFault>> {
+        let mut aws = Vec::with_capacity(settings.len());
+        let mut faults = Vec::new();
+        for one in settings {
+            let mut earlier = previous.iter().flat_map(|previous| &previous.aws);
+            let earlier = earlier.find(|earlier| earlier.name() == one.name);
+            match AwsIssuer::open(one, &self.surroundings, earlier) {
+                Ok(issuer) => aws.push(issuer),
+                Err(fault) => faults.push(fault),
+            }
+        }
+        if faults.is_empty() {
+            Ok(Identifier { aws, ..self })
+        } else {
+            Err(faults)
         }
     }
 
@@ -297,6 +325,12 @@ impl Identifier {
         caller: Caller,
         app: &AppPath,
     ) -> Result<Identity, Rejection> {
+        let judged = self.judge_webhook(&caller, app);
+        self.tell(Some(Method::Webhook), &judged);
+        judged
+    }
+
+    fn judge_webhook(&self, caller: &Caller, app: &AppPath) -> Result<Identity, Rejection> {
         let token = match (&caller.token, &caller.certificate) {
             (None, None) => return Err(Reason::NoCredential.into()),
             (Some(token), None) if token.carrier == Carrier::Authorization => token,
@@ -310,8 +344,67 @@ impl Identifier {
         Ok(Identity::mint(self.webhooks.judge(token.bytes(), app)?))
     }
 
-    /// Judges a caller's evidence. Waits only if a token names a key that may be new: `FORCED_WAIT` at most.
+    /// Judges a caller's evidence. Waits only if a token names a key that may be new (`FORCED_WAIT` at most), or if another
+    /// party is asked (`ConsultationBounds::call_limit` at most).
     pub async fn identify(&self, caller: Caller) -> Result<Identity, Rejection> {
+        let judged = self.judge_caller(&caller).await;
+        let method = match &judged {
+            Ok(identity) => Some(identity.facts.method),
+            Err(_) => self.shown_method(&caller),
+        };
+        self.tell(method, &judged);
+        judged
+    }
+
+    /// Tells how a caller was identified, or was not.
+    fn tell(&self, method: Option<Method>, judged: &Result<Identity, Rejection>) {
+        let outcome = match judged {
+            Ok(_) => Identification::Accepted,
+            Err(rejection) if rejection.kind == RejectionKind::Unavailable => {
+                Identification::Unavailable
+            }
+            Err(_) => Identification::Refused,
+        };
+        let event = Event::Identified { method, outcome };
+        self.surroundings.events.report(event);
+    }
+
+    /// As what a caller would have been identified by what it showed; `None`: it showed nothing.
+    fn shown_method(&self, caller: &Caller) -> Option<Method> {
+        if caller.session.is_some() {
+            return Some(Method::Session);
+        }
+        let Some(token) = caller
+            .token
+            .as_ref()
+            .filter(|token| is_ours_to_judge(token))
+        else {
+            return caller.certificate.as_ref().map(|_| Method::Mtls);
+        };
+        if token.assertion().is_some() {
+            return Some(Method::Assertion);
+        }
+        if token.is_client_token() {
+            return Some(Method::ClientToken);
+        }
+        if token.is_aws_proof() {
+            return Some(Method::Aws);
+        }
+        let is_bounded = u32::try_from(token.bytes().len())
+            .is_ok_and(|length| length <= self.surroundings.token_bytes);
+        let read = is_bounded
+            .then(|| Unproven::parse(token.bytes()).ok())
+            .flatten();
+        let issuer = read.and_then(|read| self.issuer_of(&read.claims).cloned());
+        let is_svid = issuer.is_some_and(|issuer| issuer.settings().trust_domain().is_some());
+        Some(if is_svid {
+            Method::JwtSvid
+        } else {
+            Method::Oidc
+        })
+    }
+
+    async fn judge_caller(&self, caller: &Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
         let by_proof = caller
             .token
@@ -372,6 +465,17 @@ impl Identifier {
             });
             return Ok(Identity::mint(facts));
         }
+        if token.is_aws_proof() && header.is_none() {
+            if by_proof {
+                return Err(Reason::TokenUnbound.into());
+            }
+            let around = ProofSurroundings {
+                certificate: Holder::shown(holder.as_ref()).certificate,
+                address: caller.address,
+                now,
+            };
+            return Ok(Identity::mint(aws::judge(&self.aws, bytes, around).await?));
+        }
         let leaf = Holder::shown(holder.as_ref());
         let evidence = Evidence::of(bytes, header, leaf.certificate.map(|it| &**it));
         let evidence = match (leaf.certificate, leaf.fingerprint) {
@@ -383,7 +487,7 @@ impl Identifier {
             None => self.judge(bytes, header, leaf, evidence, now).await?,
         };
         self.settle(&facts)?;
-        let nonce = self.possesses(&facts, key.as_ref(), &caller, bytes, now)?;
+        let nonce = self.possesses(&facts, key.as_ref(), caller, bytes, now)?;
         Ok(Identity {
             nonce,
             ..Identity::mint(facts)
@@ -452,10 +556,23 @@ impl Identifier {
 
     /// Each issuer's name, and what differs once its settings or files do.
     pub fn issuers(&self) -> std::collections::BTreeMap<String, u64> {
-        self.issuers
-            .iter()
-            .map(|issuer| (issuer.name.to_string(), issuer.id))
-            .collect()
+        let issuers = self.issuers.iter();
+        let issuers = issuers.map(|issuer| (issuer.name.to_string(), issuer.id));
+        let aws = self.aws.iter();
+        let aws = aws.map(|issuer| (issuer.name().to_owned(), issuer.id()));
+        issuers.chain(aws).collect()
+    }
+
+    /// What a caller's token says of itself, for `explain`: nothing that is a secret, and nothing that is proven.
+    pub(crate) fn glance_for_explain(&self, caller: &Caller) -> Vec<(&'static str, Value)> {
+        match &caller.token {
+            Some(token) if token.is_aws_proof() => aws::glance(&self.aws, token.bytes()),
+            Some(token) if token.is_client_token() => vec![("form", "a client token".into())],
+            Some(token) => token::glance(token.bytes(), |claims| {
+                self.issuer_of(claims).map(|issuer| &*issuer.name)
+            }),
+            None => Vec::new(),
+        }
     }
 
     /// The issuers that are authorization servers (RFC 8414 section 2), by their identifiers.
@@ -611,9 +728,10 @@ fn assigns_otherwise(before: &[Arc<Issuer>], now: &[Arc<Issuer>]) -> bool {
 }
 
 /// Lightstep's own header often holds an opaque Lightstep token, which proves nothing to us and is
-/// replaced on the way out. It is a credential of ours only if it could be a signed token or a client token.
+/// replaced on the way out. It is a credential of ours only if it could be a signed token, a client token or a signed call to AWS.
 fn is_ours_to_judge(token: &Presented) -> bool {
     token.carrier != Carrier::AccessToken
         || token.is_client_token()
+        || token.is_aws_proof()
         || token::is_shaped_like_one(token.bytes())
 }

@@ -59,6 +59,7 @@ pub(super) fn facts(
         claims,
         certificate: certificate.cloned(),
         client_binding: None,
+        aws: None,
         expires_unix_seconds,
     })
 }

@@ -11,6 +11,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
 use super::algorithm::Algorithm;
+use super::event::shown;
 use super::json;
 use crate::media_type::jose_type;
 use crate::reason::Reason;
@@ -82,6 +83,38 @@ impl<'a> Unproven<'a> {
             claims,
         })
     }
+}
+
+/// What a token says of itself, for `explain`: no part that is signed with, and nothing that is proven. `issuer`: the name of
+/// the issuer that would judge such claims.
+pub(super) fn glance<'i>(
+    bytes: &[u8],
+    issuer: impl FnOnce(&Map<String, Value>) -> Option<&'i str>,
+) -> Vec<(&'static str, Value)> {
+    let Ok(token) = Unproven::parse(bytes) else {
+        return vec![("form", "no signed token".into())];
+    };
+    let text = |text: &str| Value::from(shown(text));
+    let mut said = vec![
+        ("form", "a signed token".into()),
+        ("algorithm", text(&token.algorithm_name)),
+        ("type", text(&token.media_type)),
+        (
+            "issuer",
+            issuer(&token.claims).map_or(Value::Null, Value::from),
+        ),
+    ];
+    if let Some(named) = token.claims.get("iss").and_then(Value::as_str) {
+        said.push(("iss", text(named)));
+    }
+    if let Some(expires) = token
+        .claims
+        .get("exp")
+        .filter(|expires| expires.is_number())
+    {
+        said.push(("exp", expires.clone()));
+    }
+    said
 }
 
 /// Whether `bytes` could be meant as a JWS at all: two dots. For headers that may also carry something else.

@@ -108,6 +108,7 @@ impl Webhooks {
                 claims: serde_json::Map::new(),
                 certificate: None,
                 client_binding: None,
+                aws: None,
                 doubts: Doubts::default(),
                 expires_unix_seconds: i64::MAX,
             };

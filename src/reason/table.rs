@@ -176,6 +176,16 @@ reasons! {
     /// The machine gives no random bytes.
     ProofNonceUnsealed "proof_nonce_unsealed" [Unavailable] Gateway
         "The gateway cannot make a nonce now." "Try again.";
+    /// Not a presigned `GetCallerIdentity` for EKS in its one spelling, or not for the region of its host.
+    AwsProofMalformed "aws_proof_malformed" [BadCredential] Caller
+        "This is no signed call to AWS that is taken here." "Make it as `aws eks get-token` does.";
+    AwsHostUnknown "aws_host_unknown" [BadCredential] Caller
+        "The call to AWS was signed for another region than those that are taken here." "Sign for the region that an operator names.";
+    /// AWS says that the signature does not hold: over the audience, with these keys, or any more.
+    AwsRefused "aws_refused" [BadCredential] Caller
+        "AWS says that your signature does not hold." "Sign for the gateway's own audience, with credentials that have not expired.";
+    AwsAccountUnknown "aws_account_unknown" [Denied] Caller
+        "Your AWS account may do nothing here." "Ask an operator to name it.";
     ClientTokenUnknown "client_token_unknown" [BadCredential] Caller
         "This client token is not known, or was revoked." "Ask an operator for another.";
     ClientTokenExpired "client_token_expired" [BadCredential] Caller
@@ -215,6 +225,8 @@ reasons! {
         "The gateway has no keys of your issuer now." "It is not your fault; try again.";
     RevocationUnavailable "revocation_unavailable" [Unavailable] Operator
         "The gateway cannot tell now whether certificates were revoked." "It is not your fault; try again.";
+    AwsUnavailable "aws_unavailable" [Unavailable] Provider
+        "AWS does not say now who signed." "It is not your fault; try again.";
     ProofsBusy "proofs_busy" [Unavailable] Gateway
         "Too many proofs are being judged elsewhere now." "It is not your fault; try again.";
     ProofsPenalty "proofs_penalty" [Unavailable] Gateway

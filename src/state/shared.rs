@@ -16,7 +16,7 @@ use super::work::LargeBodies;
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::{Clock, UnixMillis};
-use crate::identify::{Event, IssuerStatus};
+use crate::identify::{Event, IssuerStatus, Method};
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
 use crate::lock::Mutex;
 use crate::memory::Remembered;
@@ -447,6 +447,9 @@ impl Shared {
                 tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
             }
             Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
+            Event::Identified { method, outcome } => {
+                metrics.identified(method.map_or("none", Method::name), outcome.name());
+            }
             // The accept loop tells of the same handshake, with the address, and counts it.
             Event::ClientCertificateRefused { .. } => {}
         }

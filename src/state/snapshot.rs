@@ -21,8 +21,8 @@ use crate::authorize::{Permit, Policy};
 use crate::clock::{Clock, UnixMillis};
 use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
 use crate::identify::{
-    AuthorityFault, ClientTokenSettings, ClientTrust, ClientVerifier, DpopSettings, Events,
-    Identifier, IssuerFault, IssuerSettings, LoginFault, LoginSettings, NonceKeyFault,
+    AuthorityFault, AwsSettings, ClientTokenSettings, ClientTrust, ClientVerifier, DpopSettings,
+    Events, Identifier, IssuerFault, IssuerSettings, LoginFault, LoginSettings, NonceKeyFault,
     Surroundings, WebhookFault, WebhookSettings,
 };
 use crate::limits::Limits;
@@ -41,6 +41,7 @@ pub struct Settings {
     pub organization: String,
     pub listeners: Vec<ListenerSettings>,
     pub issuers: Vec<IssuerSettings>,
+    pub aws: Vec<AwsSettings>,
     pub client_tokens: Vec<ClientTokenSettings>,
     /// How callers prove that they hold a key.
     pub dpop: DpopSettings,
@@ -168,6 +169,12 @@ impl Snapshot {
                 })
                 .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
                 .ok()
+                .and_then(|identifier| {
+                    let known = identifier.with_aws(&plan.aws, previous_identifier);
+                    known
+                        .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
+                        .ok()
+                })
                 .and_then(|identifier| {
                     let login = identifier.with_login(plan.login.as_ref(), previous_identifier);
                     login

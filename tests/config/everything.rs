@@ -17,8 +17,9 @@ use lightkeeper::forward::{
     ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings,
 };
 use lightkeeper::identify::{
-    ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, DpopSettings, IssuerSettings,
-    KeyAccess, KeySource, LoginSettings, PolicyClaims, ProofReplay, TokensTaken, WebhookSettings,
+    AwsSettings, ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, DpopSettings,
+    IssuerSettings, KeyAccess, KeySource, LoginSettings, PolicyClaims, ProofReplay, StsEndpoints,
+    TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
@@ -142,6 +143,28 @@ fn every_key_arrives_in_the_checked_settings() {
             nonce_optional: false,
             keys: checked.login.as_ref().unwrap().keys.clone(),
         }
+    );
+    assert_eq!(
+        checked.aws,
+        [AwsSettings {
+            name: "cloud".into(),
+            audience: "lightkeeper:gateway.acme.example".into(),
+            accounts: vec!["123456789012".into(), "210987654321".into()],
+            partition: "aws".into(),
+            regions: vec!["eu-west-1".into(), "us-east-1".into()],
+            endpoints: StsEndpoints {
+                global: true,
+                fips: true,
+                dual_stack: true
+            },
+            max_age: seconds(600),
+            cache: seconds(60),
+            connect: Some(("2001:db8::1".into(), 8443)),
+            ca: Some(at("aws.pem")),
+            egress: Egress::Direct,
+            calls_per_second: 5,
+            concurrent_calls: 2,
+        }]
     );
     let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
         name: name.into(),
@@ -392,6 +415,7 @@ fn every_key_arrives_in_the_checked_settings() {
         "keys-token",
         "keys.pem",
         "idp.pem",
+        "aws.pem",
         "backend.yaml",
         "b.pem",
         "b.key",

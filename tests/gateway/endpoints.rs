@@ -2,22 +2,28 @@
 //! file makes the calls behind it. What it refuses to know: how evidence is judged.
 
 use http::Method;
+use lightkeeper::clock::Clock;
 use lightkeeper::otlp::{Encoding, Signal};
 use lightkeeper::profiles::{Credential, Profile};
 use serde_json::json;
 use testkit::emulator::{Role, rows};
-use testkit::{Algorithm, Answer, Emulator, Issuer, Sample, SampleCaller, World, golden};
+use testkit::world::AWS_ACCOUNT;
+use testkit::{
+    Algorithm, Answer, AwsCaller, Emulator, Issuer, Sample, SampleCaller, World, golden,
+};
 
 use super::stage;
 
-/// The columns: what a caller shows. The first five prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 7] = [
+/// The columns: what a caller shows. The first six prove nothing or nothing that is bound here.
+const EVIDENCE: [&str; 9] = [
     "none",
     "forged",
     "expired",
     "stranger",
+    "thief",
     "unbound",
     "neighbour",
+    "role",
     "right",
 ];
 
@@ -42,11 +48,15 @@ struct Endpoint {
 /// exactly one request, with exactly one credential.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_with_every_kind_of_evidence() {
-    let world = stage::start(stage::WorldPlan {
-        policy: policy(),
-        ..stage::plan(&[])
-    })
+    let world = stage::start(
+        stage::WorldPlan {
+            policy: policy(),
+            ..stage::plan(&[])
+        }
+        .with_aws(),
+    )
     .await;
+    world.sts.as_ref().unwrap().add(role());
     let stranger = Issuer::start().await.unwrap();
     let mut table = String::from(HEADING);
     table.push_str(&format!("{:<106}", ""));
@@ -96,8 +106,9 @@ What every endpoint answers, by what the caller shows. HTTP status; for gRPC the
 
 none       no credential                     unbound    a good token of somebody whom no binding names
 forged     a good token, signature changed   neighbour  a good token of another team, which may do everything in its own project
-expired    a token of yesterday              right      a good token of whoever may do it
-stranger   an issuer that we do not know     lent       the credential of ours that went to the backend for \"right\"
+expired    a token of yesterday              role       a call to AWS, signed by a role that may export
+stranger   an issuer that we do not know     right      a good token of whoever may do it
+thief      a call to AWS, signed wrongly     lent       the credential of ours that went to the backend for \"right\"
 
 * An export that names no app went to the neighbour's own project; the list of projects held the neighbour's own.
 
@@ -294,6 +305,11 @@ impl Endpoint {
     }
 }
 
+/// Which may export to its app, and nothing else.
+fn role() -> AwsCaller {
+    AwsCaller::role(AWS_ACCOUNT, "checkout-lambda", "i-0abc")
+}
+
 fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> SampleCaller {
     let right = if sender { "ci:sender" } else { "ci:steward" };
     let mint = |claims| world.issuer.mint(claims, Algorithm::Rs256);
@@ -313,6 +329,12 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
                 .expires_in(-86_400),
         ),
         "stranger" => stranger.mint(stranger.claims(right), Algorithm::Rs256),
+        "thief" => {
+            let mut thief = role();
+            thief.keys.secret_key.push('x');
+            world.aws_token(&thief, &Clock::system())
+        }
+        "role" => world.aws_token(&role(), &Clock::system()),
         "unbound" => mint(world.issuer.claims("ci:nobody")),
         "neighbour" => mint(world.issuer.claims("ci:neighbour")),
         _ => mint(world.issuer.claims(right)),

@@ -6,6 +6,7 @@
 //! before it is committed.
 
 mod assertions;
+mod aws;
 mod backends;
 mod certificates;
 mod claims;

@@ -416,6 +416,8 @@ async fn the_metrics_page_is_bounded() {
         "class",
         "by",
         "le",
+        "method",
+        "outcome",
         "version",
         "os",
         "arch",

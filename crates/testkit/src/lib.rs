@@ -19,6 +19,8 @@ pub mod proof;
 pub mod receiver;
 pub mod samples;
 pub mod server;
+pub mod sigv4;
+pub mod sts;
 pub mod thrift;
 pub mod urls;
 pub mod vendors;
@@ -34,6 +36,7 @@ pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
 pub use proof::ProofKey;
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
+pub use sts::{AwsCaller, Sts, StsFault};
 pub use vendors::{VendorEmulator, VendorFault};
 pub use world::{World, WorldPlan, webhook_secret};
 

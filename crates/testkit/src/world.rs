@@ -11,8 +11,10 @@ use std::sync::Arc;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::sigv4::PresignedCall;
+use super::sts::AwsCaller;
 use super::{
-    Emulator, EmulatorOptions, Issuer, IssuerOptions, Receiver, SampleCaller, emulator,
+    Emulator, EmulatorOptions, Issuer, IssuerOptions, Receiver, SampleCaller, Sts, emulator,
     write_certificates,
 };
 use lightkeeper::admin;
@@ -51,6 +53,8 @@ pub struct WorldPlan {
     /// Where those listen who are told of alerts.
     pub receiver: SocketAddr,
     pub clock: Clock,
+    /// Whether AWS's STS is there, and the gateway knows the callers of `AWS_ACCOUNT`.
+    pub aws: bool,
     /// Told each time that the files have been read, before anything is made of them.
     pub after_reading: Option<AfterReading>,
 }
@@ -59,6 +63,16 @@ pub struct WorldPlan {
 pub type AfterReading = Arc<dyn Fn(&Path) + Send + Sync>;
 
 impl WorldPlan {
+    /// The same, where roles of AWS may call: those named `checkout-*` report to `shop/checkout`.
+    pub fn with_aws(mut self) -> Self {
+        self.aws = true;
+        self.policy.push_str(&format!(
+            "  - {{ name: checkout-lambdas, subjects: [{{ aws: \"arn:aws:iam::{AWS_ACCOUNT}:role/checkout-*\" }}], \
+             role: reporter, apps: [shop/checkout] }}\n"
+        ));
+        self
+    }
+
     /// So many projects more, `fleet-000` and on, whose homes are the apps `fleet/000` and on.
     pub fn with_fleet(mut self, count: usize) -> Self {
         let names: Vec<String> = (0..count).map(|number| format!("{number:03}")).collect();
@@ -96,6 +110,7 @@ impl Default for WorldPlan {
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             receiver: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Clock::system(),
+            aws: false,
             after_reading: None,
         }
     }
@@ -107,6 +122,8 @@ pub struct World {
     pub emulator: Emulator,
     /// Where alerts are passed on to: the destination `oncall`.
     pub receiver: Receiver,
+    /// AWS's, where the plan has it.
+    pub sts: Option<Sts>,
     pub gateway: Arc<Gateway>,
     pub admin: SocketAddr,
     /// Removed with the world.
@@ -132,6 +149,13 @@ impl World {
         let projects = plan.emulator.projects.clone();
         let emulator = Emulator::start_with(plan.emulator).await?;
         let receiver = Receiver::start(plan.receiver).await?;
+        let sts = match plan.aws {
+            true => {
+                let clock = plan.clock.clone();
+                Some(Sts::start(&[AWS_REGION], move || clock.now().seconds()).await?)
+            }
+            false => None,
+        };
         let config = plan
             .config
             .replace("{issuer}", issuer.url())
@@ -146,6 +170,10 @@ impl World {
         let config = match config.lines().any(|line| line.starts_with("query:")) {
             true => config,
             false => format!("{config}\n{UNHURRIED}\n"),
+        };
+        let config = match &sts {
+            Some(sts) => format!("{config}\n{}", aws(sts)),
+            None => config,
         };
         furnish(folder.path(), &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
@@ -179,6 +207,7 @@ impl World {
             issuer,
             emulator,
             receiver,
+            sts,
             gateway,
             admin,
             folder,
@@ -231,6 +260,11 @@ impl World {
         SampleCaller::new(&self.plain_url())
     }
 
+    /// What a caller of AWS shows who signs now.
+    pub fn aws_token(&self, caller: &AwsCaller, clock: &Clock) -> String {
+        PresignedCall::new(AWS_REGION, AWS_AUDIENCE, clock.now().seconds()).token(&caller.keys)
+    }
+
     /// The audit records written so far, one JSON object each.
     pub fn records(&self) -> Vec<serde_json::Value> {
         let text = std::fs::read_to_string(self.folder().join("audit.jsonl")).unwrap_or_default();
@@ -238,6 +272,21 @@ impl World {
             .filter_map(|line| serde_json::from_str(line).ok())
             .collect()
     }
+}
+
+/// The AWS account and region whose callers a world with AWS knows, and the audience that they sign for.
+pub const AWS_ACCOUNT: &str = "123456789012";
+pub const AWS_REGION: &str = "eu-west-1";
+pub const AWS_AUDIENCE: &str = "lightkeeper:gateway.acme.example";
+
+/// `aws:` of the configuration.
+fn aws(sts: &Sts) -> String {
+    format!(
+        "aws:\n  - {{ name: aws, audience: \"{AWS_AUDIENCE}\", accounts: [\"{AWS_ACCOUNT}\"], regions: [{AWS_REGION}], \
+         connect: \"{}\", ca: \"{}\" }}\n",
+        sts.address(),
+        sts.ca().display()
+    )
 }
 
 /// Apps with a webhook, and the project whose alerts it tells.

@@ -46,6 +46,7 @@ fn said_beside(
             .collect::<Vec<_>>(),
         trust_domains: &svids.iter().map(svid_issuer).collect::<Vec<_>>(),
         authorities: &authorities.iter().map(authority).collect::<Vec<_>>(),
+        aws: &[],
         destinations: &[],
         backends: &crate::apps::BackendNames::default(),
         now: UnixMillis(0),
@@ -164,6 +165,7 @@ fn an_authority_is_an_issuer() {
             not_after: 0,
         })),
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     };
@@ -287,6 +289,7 @@ fn a_jwt_svid_matches_as_a_certificate_would() {
         claims: serde_json::Map::new(),
         certificate: certificate.map(Arc::new),
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     };

@@ -7,6 +7,7 @@
 
 mod alerts;
 mod audit;
+mod aws;
 mod claims;
 mod client_ca;
 mod client_tokens;
@@ -26,12 +27,13 @@ mod web;
 
 pub(crate) use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
 pub(crate) use audit::{RawAudit, RawOnFailure};
+pub(crate) use aws::RawAws;
 pub(crate) use claims::RawNames;
 pub(crate) use client_ca::{RawClientAuthority, RawClientCa};
 pub(crate) use client_tokens::RawClientToken;
 pub(crate) use dpop::{RawDpop, RawNonce, RawReplay};
 pub(crate) use egress::{PROXY_HINT, RawEgress, RawProxy};
-pub(crate) use forms::RawSecret;
+pub(crate) use forms::{RawSecret, RawSwitch};
 pub(crate) use front::{RawCors, RawForwardedHeader, RawHealth};
 pub(crate) use ingest::{RawCommands, RawCompression, RawIngest, RawMirror};
 pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawProof, RawSpiffe, RawTokens};
@@ -66,6 +68,9 @@ pub(crate) struct RawConfig {
     pub issuers: Vec<RawIssuer>,
     /// How callers prove that they hold the key of a token that is bound to one (DPoP, RFC 9449).
     pub dpop: Option<Spanned<RawDpop>>,
+    /// AWS accounts whose roles and users are accepted, by calls to AWS that they sign.
+    #[serde(default)]
+    pub aws: Vec<RawAws>,
     /// Tokens for clients that can hold nothing but a fixed string; `lightkeeper token issue` makes them.
     // Empty once the last line was deleted: that must revoke its token, not leave the file refused.
     pub client_tokens: Option<Vec<RawClientToken>>,

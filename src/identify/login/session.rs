@@ -258,6 +258,7 @@ impl SealedSession {
             claims: self.claims,
             certificate,
             client_binding: None,
+            aws: None,
             doubts: Doubts::of_session(self.groups_open),
             expires_unix_seconds: ends,
         };

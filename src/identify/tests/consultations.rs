@@ -90,6 +90,7 @@ fn facts(subject: &str, lives_seconds: i64) -> Arc<Facts> {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: START / 1000 + lives_seconds,
     })

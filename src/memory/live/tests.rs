@@ -17,6 +17,7 @@ fn sender(subject: &str) -> Facts {
         claims: serde_json::Map::new(),
         certificate: None,
         client_binding: None,
+        aws: None,
         doubts: Doubts::default(),
         expires_unix_seconds: 0,
     }

@@ -1,0 +1,162 @@
+//! AWS's signatures (Signature Version 4), for presigned calls of `GetCallerIdentity`: made and checked.
+//!
+//! What it does: signs as a workload's AWS library does, written from AWS's documentation of the format, and computes what a
+//! signature must be. What it refuses to know: the gateway, and who has which keys. Invariant: what is signed is what is given;
+//! nothing is repaired.
+
+use aws_lc_rs::{digest, hmac};
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use time::OffsetDateTime;
+use time::macros::format_description;
+
+/// What a workload signs with.
+#[derive(Clone, Debug)]
+pub struct AwsKeys {
+    pub access_key: String,
+    pub secret_key: String,
+    /// Those of a role have one.
+    pub session_token: Option<String>,
+}
+
+/// A presigned call that is to be made. Change a good one to get a bad one.
+#[derive(Clone, Debug)]
+pub struct PresignedCall {
+    pub host: String,
+    pub region: String,
+    pub service: String,
+    pub action: String,
+    /// The header that is signed along, `x-k8s-aws-id`.
+    pub audience: String,
+    pub unix_seconds: i64,
+    pub expires: u32,
+}
+
+impl PresignedCall {
+    /// To a region's own endpoint in the partition `aws`.
+    pub fn new(region: &str, audience: &str, unix_seconds: i64) -> Self {
+        PresignedCall {
+            host: format!("sts.{region}.amazonaws.com"),
+            region: region.to_owned(),
+            service: "sts".to_owned(),
+            action: "GetCallerIdentity".to_owned(),
+            audience: audience.to_owned(),
+            unix_seconds,
+            expires: 60,
+        }
+    }
+
+    /// Its URL.
+    pub fn url(&self, keys: &AwsKeys) -> String {
+        let date = amz_date(self.unix_seconds);
+        let day = date.get(..8).unwrap_or_default();
+        let scope = format!("{day}/{}/{}/aws4_request", self.region, self.service);
+        let mut parameters = vec![
+            ("Action", self.action.clone()),
+            ("Version", "2011-06-15".to_owned()),
+            ("X-Amz-Algorithm", "AWS4-HMAC-SHA256".to_owned()),
+            ("X-Amz-Credential", format!("{}/{scope}", keys.access_key)),
+            ("X-Amz-Date", date.clone()),
+            ("X-Amz-Expires", self.expires.to_string()),
+        ];
+        if let Some(token) = &keys.session_token {
+            parameters.push(("X-Amz-Security-Token", token.clone()));
+        }
+        parameters.push(("X-Amz-SignedHeaders", "host;x-k8s-aws-id".to_owned()));
+        let query = parameters
+            .iter()
+            .map(|(name, value)| format!("{}={}", encode(name), encode(value)))
+            .collect::<Vec<_>>()
+            .join("&");
+        let signed = Signed {
+            query: &query,
+            headers: &[("host", &self.host), ("x-k8s-aws-id", &self.audience)],
+            date: &date,
+            scope: &scope,
+        };
+        let signature = signed.signature(&keys.secret_key);
+        format!("https://{}/?{query}&X-Amz-Signature={signature}", self.host)
+    }
+
+    /// The token that `aws eks get-token` prints.
+    pub fn token(&self, keys: &AwsKeys) -> String {
+        as_token(&self.url(keys))
+    }
+}
+
+/// A URL as a token.
+pub fn as_token(url: &str) -> String {
+    format!("k8s-aws-v1.{}", URL_SAFE_NO_PAD.encode(url))
+}
+
+/// What a signature covers.
+pub struct Signed<'a> {
+    /// Sorted and encoded, without the signature.
+    pub query: &'a str,
+    /// Names in lower case, sorted.
+    pub headers: &'a [(&'a str, &'a str)],
+    /// `20261130T004500Z`.
+    pub date: &'a str,
+    /// `20261130/eu-west-1/sts/aws4_request`.
+    pub scope: &'a str,
+}
+
+impl Signed<'_> {
+    /// In lower-case hexadecimal.
+    pub fn signature(&self, secret_key: &str) -> String {
+        let lines: String = self
+            .headers
+            .iter()
+            .map(|(name, value)| format!("{name}:{value}\n"))
+            .collect();
+        let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
+        let canonical = format!(
+            "GET\n/\n{}\n{lines}\n{}\n{}",
+            self.query,
+            names.join(";"),
+            hex(digest::digest(&digest::SHA256, b"").as_ref())
+        );
+        let text = format!(
+            "AWS4-HMAC-SHA256\n{}\n{}\n{}",
+            self.date,
+            self.scope,
+            hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
+        );
+        let mut key = format!("AWS4{secret_key}").into_bytes();
+        for part in self.scope.split('/') {
+            key = mac(&key, part.as_bytes());
+        }
+        hex(&mac(&key, text.as_bytes()))
+    }
+}
+
+/// `20261130T004500Z`
+pub fn amz_date(unix_seconds: i64) -> String {
+    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
+    OffsetDateTime::from_unix_timestamp(unix_seconds)
+        .ok()
+        .and_then(|time| time.format(form).ok())
+        .unwrap_or_default()
+}
+
+/// RFC 3986's unreserved characters as they are, all others as `%XX`.
+pub fn encode(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                char::from(byte).to_string()
+            }
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
+}
+
+fn mac(key: &[u8], data: &[u8]) -> Vec<u8> {
+    hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), data)
+        .as_ref()
+        .to_vec()
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}

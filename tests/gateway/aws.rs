@@ -1,0 +1,287 @@
+//! AWS roles, end to end: calls to AWS that workloads signed, in every place for a token, over every protocol, and what becomes of
+//! them when AWS does not answer. What it refuses to know: which signed calls are right; the room's own tests know.
+
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use lightkeeper::clock::Clock;
+use lightkeeper::otlp::Encoding;
+use serde_json::{Value, json};
+use testkit::sigv4::PresignedCall;
+use testkit::world::{AWS_ACCOUNT, AWS_AUDIENCE, AWS_REGION};
+use testkit::{
+    Answer, AwsCaller, Carrier, Format, LegacySample, Sample, SampleCaller, Sts, StsFault, World,
+    WorldPlan,
+};
+
+use super::stage;
+
+fn lambda() -> AwsCaller {
+    AwsCaller::role(AWS_ACCOUNT, "checkout-lambda", "i-0abc")
+}
+
+fn arn() -> String {
+    format!("arn:aws:iam::{AWS_ACCOUNT}:role/checkout-lambda")
+}
+
+fn sts(world: &World) -> &Sts {
+    world.sts.as_ref().unwrap()
+}
+
+/// The demonstration's world with AWS, where the role is known.
+async fn world() -> World {
+    let world = stage::start(stage::plan(&[]).with_aws()).await;
+    sts(&world).add(lambda());
+    world
+}
+
+async fn export(caller: &SampleCaller) -> Answer {
+    caller
+        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
+        .await
+        .unwrap()
+}
+
+async fn recorded(world: &World, answer: &Answer) -> Value {
+    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+}
+
+/// Scenario: a role exports over HTTP/1.1, HTTP/2 and gRPC, with its proof in either header, in plain text and over TLS; and in each
+/// legacy format with its proof in each place that the format knows. Guarantees: all arrives in its app's project, stamped with the
+/// role; AWS is asked once; neither the proof nor what is in it goes anywhere else or is written down.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_role_exports_in_every_carrier() {
+    let world = world().await;
+    let token = world.aws_token(&lambda(), &Clock::system());
+    for caller in [world.plain_caller(), world.caller()] {
+        for caller in [caller.clone().bearer(&token), caller.access_token(&token)] {
+            for (what, answer) in [
+                ("http/1.1", export(&caller).await),
+                ("http/2", export(&caller.clone().http2()).await),
+                (
+                    "grpc",
+                    caller
+                        .export_grpc(&Sample::traces("some-service", 1))
+                        .await
+                        .unwrap(),
+                ),
+            ] {
+                let record = recorded(&world, &answer).await;
+                assert_eq!(record["reason"], "ok", "{what}: {record:#}");
+                assert_eq!(
+                    record["identity"],
+                    json!({"method": "aws", "issuer": "aws", "subject": arn()}),
+                    "{what}"
+                );
+                assert_eq!(record["bindings"], json!(["checkout-lambdas"]));
+            }
+        }
+    }
+    let exports = world.emulator.exports();
+    assert_eq!(exports.len(), 12);
+    for export in &exports {
+        assert_eq!(export.project, "checkout-prod");
+        let resource = &export.resources[0];
+        assert_eq!(resource.values("lightkeeper.identity"), [arn()]);
+        assert_eq!(resource.values("lightkeeper.identity.issuer"), ["aws"]);
+        assert_eq!(resource.values("lightkeeper.identity.method"), ["aws"]);
+    }
+    for format in Format::ALL {
+        for carrier in format.carriers() {
+            // Evidence never stands in a point's labels.
+            if (format, *carrier) == (Format::Metrics, Carrier::Tag) {
+                continue;
+            }
+            let before = world.emulator.exports().len();
+            let mut sample = LegacySample::of(format, "checkout", 3).carrying(*carrier, &token);
+            if *carrier != Carrier::Header {
+                sample = sample.carrying(Carrier::Header, "developer");
+            }
+            let answer = world.plain_caller().report(&sample).await.unwrap();
+            let record = recorded(&world, &answer).await;
+            let told = format!("{format:?} {carrier:?}: {record:#}");
+            assert_eq!(record["reason"], "ok", "{told}");
+            assert_eq!(record["identity"]["subject"], arn(), "{told}");
+            let exports = world.emulator.exports();
+            assert_eq!(exports.len(), before + 1, "{told}");
+            assert_eq!(exports.last().unwrap().project, "checkout-prod", "{told}");
+        }
+    }
+    assert_eq!(sts(&world).calls().len(), 1);
+    let (_, metrics) = stage::admin(&world, "/metrics").await;
+    let trail = std::fs::read_to_string(world.folder().join("audit.jsonl")).unwrap();
+    let keys = lambda().keys;
+    let session = keys.session_token.unwrap();
+    for secret in [token.as_str(), &session, &keys.access_key] {
+        assert!(!trail.contains(secret) && !metrics.contains(secret));
+        let is_there = |one: &testkit::Captured| one.contains(secret.as_bytes());
+        assert!(!world.emulator.captured().iter().any(is_there));
+    }
+}
+
+/// Scenario: proofs that AWS refuses, of another account, for another gateway, too old, of another form, and two at once; over
+/// HTTP and gRPC. Guarantees: 401 or 403 with the reason in the record, nothing sent upstream; all of one status look alike.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_aws_refuses_is_refused() {
+    let world = world().await;
+    let now = Clock::system().now().seconds();
+    let stranger = sts(&world).add(AwsCaller::role("210987654321", "checkout-lambda", "i-0abc"));
+    let unbound = sts(&world).add(AwsCaller::user(AWS_ACCOUNT, "ada"));
+    let unknown = AwsCaller::role(AWS_ACCOUNT, "nobody", "i-0abc");
+    let signed = |call: PresignedCall, caller: &AwsCaller| call.token(&caller.keys);
+    let call = |audience: &str, at: i64| PresignedCall::new(AWS_REGION, audience, at);
+    let good = signed(call(AWS_AUDIENCE, now), &lambda());
+    for (token, status, grpc, reason) in [
+        (
+            signed(call(AWS_AUDIENCE, now), &stranger),
+            403,
+            7,
+            "aws_account_unknown",
+        ),
+        (
+            signed(call(AWS_AUDIENCE, now), &unbound),
+            403,
+            7,
+            "no_writable_app",
+        ),
+        (
+            signed(call(AWS_AUDIENCE, now), &unknown),
+            401,
+            16,
+            "aws_refused",
+        ),
+        (
+            signed(call("lightkeeper:other.example", now), &lambda()),
+            401,
+            16,
+            "aws_refused",
+        ),
+        (
+            signed(call("prod-cluster", now), &lambda()),
+            401,
+            16,
+            "aws_refused",
+        ),
+        (
+            signed(call(AWS_AUDIENCE, now - 960), &lambda()),
+            401,
+            16,
+            "token_expired",
+        ),
+        (
+            signed(call(AWS_AUDIENCE, now + 900), &lambda()),
+            401,
+            16,
+            "token_not_yet_valid",
+        ),
+        (
+            signed(
+                PresignedCall::new("us-east-1", AWS_AUDIENCE, now),
+                &lambda(),
+            ),
+            401,
+            16,
+            "aws_host_unknown",
+        ),
+        (format!("{good}x"), 401, 16, "aws_proof_malformed"),
+        ("k8s-aws-v1.".to_owned(), 401, 16, "aws_proof_malformed"),
+    ] {
+        let caller = world.plain_caller().bearer(&token);
+        let answer = export(&caller).await;
+        let record = recorded(&world, &answer).await;
+        assert_eq!(
+            (answer.status, &record["reason"]),
+            (status, &json!(reason)),
+            "{record:#}"
+        );
+        assert!(!answer.text().contains("AWS"), "{answer:?}");
+        let answer = caller
+            .export_grpc(&Sample::traces("some-service", 1))
+            .await
+            .unwrap();
+        assert_eq!(answer.grpc_status(), Some(grpc), "{reason}");
+    }
+    let other = world.issuer.token("checkout-collector");
+    let both = world.plain_caller().bearer(&good).access_token(&other);
+    let record = recorded(&world, &export(&both).await).await;
+    assert_eq!(record["reason"], "conflicting_credentials");
+    assert!(world.emulator.exports().is_empty());
+    let (_, metrics) = stage::admin(&world, "/metrics").await;
+    for line in [
+        r#"lightkeeper_identifications_total{method="aws",outcome="accepted"} 2"#,
+        r#"lightkeeper_identifications_total{method="aws",outcome="refused"} 18"#,
+    ] {
+        assert!(metrics.contains(line), "{line}\n{metrics}");
+    }
+}
+
+/// Scenario: AWS breaks off, is slow beyond patience, sends what is too large or makes no sense, throttles, and is gone. Guarantees:
+/// callers are told to come again (503, UNAVAILABLE), never that they are wrong; who was accepted goes on until the proof is asked
+/// about anew; when AWS is back, all go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_outage_of_aws_refuses_no_caller() {
+    let (clock, hand) = Clock::manual(Clock::system().now());
+    let plan = WorldPlan {
+        clock: clock.clone(),
+        ..stage::plan(&[])
+    };
+    let world = stage::start(plan.with_aws()).await;
+    sts(&world).add(lambda());
+    let pass = |seconds: i64| hand.fetch_add(seconds * 1000, Ordering::Relaxed);
+    let kept = world
+        .plain_caller()
+        .bearer(&world.aws_token(&lambda(), &clock));
+    assert_eq!(export(&kept).await.status, 200);
+    for fault in [
+        StsFault::Severed,
+        StsFault::Slow(Duration::from_secs(30)),
+        StsFault::Answer {
+            status: 200,
+            body: " ".repeat(2 << 20),
+        },
+        StsFault::Answer {
+            status: 200,
+            body: "<html>".to_owned(),
+        },
+        StsFault::Answer {
+            status: 302,
+            body: String::new(),
+        },
+        StsFault::Answer {
+            status: 400,
+            body: r#"{"Error":{"Code":"Throttling"}}"#.to_owned(),
+        },
+    ] {
+        sts(&world).fail(Some(fault.clone()));
+        pass(1);
+        let fresh = world
+            .plain_caller()
+            .bearer(&world.aws_token(&lambda(), &clock));
+        let answer = export(&fresh).await;
+        let record = recorded(&world, &answer).await;
+        let reason = record["reason"].as_str().unwrap();
+        assert_eq!(answer.status, 503, "{fault:?} {record:#}");
+        assert!(
+            ["aws_unavailable", "proofs_timeout"].contains(&reason),
+            "{reason}"
+        );
+        assert!(answer.header("retry-after").is_some());
+        assert_eq!(export(&kept).await.status, 200, "{fault:?}");
+    }
+    sts(&world).stop().await;
+    pass(1);
+    let fresh = world
+        .plain_caller()
+        .bearer(&world.aws_token(&lambda(), &clock));
+    let answer = fresh
+        .export_grpc(&Sample::traces("some-service", 1))
+        .await
+        .unwrap();
+    assert_eq!(answer.grpc_status(), Some(14));
+    pass(300);
+    assert_eq!(export(&kept).await.status, 503);
+    sts(&world).fail(None);
+    sts(&world).restart().await.unwrap();
+    assert_eq!(export(&kept).await.status, 200);
+    assert_eq!(export(&fresh).await.status, 200);
+}
