@@ -113,10 +113,10 @@ class Shell:
         (entry,) = json.loads(self.file.read_text())["gateways"].values()
         return entry
 
-    def log_in(self, person, device=False):
+    def log_in(self, person, device=False, more=()):
         """`lightkeeper login`, approved on the provider's pages; what it printed to standard error."""
         command = ["login", "--gateway", self.console.url, "--ca", self.console.world.ca]
-        command.append("--device" if device else "--no-browser")
+        command += ["--device" if device else "--no-browser", *more]
         log = self.file.with_suffix(".login.log")
         with open(log, "wb") as out:
             child = subprocess.Popen([self.binary, *command], env=self.env, stdout=out, stderr=out)
