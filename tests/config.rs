@@ -613,6 +613,10 @@ query: off
         r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "kid": "a", "use": "jwt-svid" }] }"#,
     );
     write(
+        "leaf-bundle.json",
+        r#"{ "keys": [{ "kty": "EC", "use": "x509-svid", "x5c": ["Y2FuYXJ5"] }] }"#,
+    );
+    write(
         "private.json",
         r#"{ "keys": [{ "kty": "OKP", "crv": "Ed25519", "x": "AA", "d": "canary-7f3a" }] }"#,
     );

@@ -74,7 +74,8 @@ use read::glimpse_dialect;
 pub use read::read;
 pub(crate) use refused::Times;
 pub use settings::{
-    CertificateDemand, ClientAuthority, ClientCertificates, ListenerSettings, Serves, TlsSettings,
+    AnchorPlace, BundlePlace, BundleSettings, CertificateDemand, ClientAuthority,
+    ClientCertificates, ListenerSettings, Serves, TlsSettings,
 };
 pub(crate) use site::{CallbackRequest, METADATA_PATH, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use super::FrontSettings;
 use crate::apps::Glob;
+use crate::egress::Egress;
 
 /// One entry of `listeners:`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -75,8 +76,7 @@ pub enum CertificateDemand {
 pub struct ClientAuthority {
     /// What policies and records call it.
     pub name: String,
-    /// PEM trust anchors.
-    pub file: PathBuf,
+    pub anchors: AnchorPlace,
     /// SPIFFE trust domains whose identities it may issue.
     pub trust_domains: Vec<String>,
     /// DNS names that it may give, in lower case, with labels parted by `.`.
@@ -84,4 +84,32 @@ pub struct ClientAuthority {
     pub crl: Option<PathBuf>,
     /// Written as one path, so that what it may speak for had to be inferred.
     pub short: bool,
+}
+
+/// Where an authority's own certificates are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnchorPlace {
+    /// A PEM file.
+    Pem(PathBuf),
+    /// The bundle of the only one of `trust_domains`. Such an authority vouches for SPIFFE IDs, and for nothing else.
+    Bundle(BundleSettings),
+}
+
+/// The bundle of a SPIFFE trust domain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BundleSettings {
+    pub place: BundlePlace,
+    /// PEM file with the roots to trust when it is fetched; `None`: the system's.
+    pub ca: Option<PathBuf>,
+    /// Which way leads to it.
+    pub egress: Egress,
+}
+
+/// Where it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum BundlePlace {
+    /// A file in SPIFFE's form, a JWKS.
+    File(PathBuf),
+    /// Its bundle endpoint.
+    Url(String),
 }

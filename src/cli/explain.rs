@@ -312,7 +312,7 @@ async fn facts(
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, ExplainFault> {
     if let Some(file) = &arguments.certificate {
-        return by_certificate(&pem::chain(file)?, checked, now);
+        return by_certificate(&pem::chain(file)?, checked, identifier.surroundings(), now).await;
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
@@ -350,9 +350,10 @@ async fn facts(
 
 /// The facts of a certificate's holder, at the first listener that would take it; otherwise the first listener's
 /// reason. The chain is judged as in a handshake; that the holder has the key, nothing proves here.
-fn by_certificate(
+async fn by_certificate(
     chain: &[CertificateDer<'_>],
     checked: &crate::config::Checked,
+    surroundings: &Surroundings,
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, ExplainFault> {
     let mut refused = None;
@@ -361,7 +362,10 @@ fn by_certificate(
         .iter()
         .filter_map(|listener| listener.tls.as_ref()?.clients.as_ref())
     {
-        match ClientTrust::read(clients)?.facts_for_explain(chain, now) {
+        let trust = ClientTrust::read(clients, surroundings, None)?;
+        // What came of it tells the chain's judgement.
+        let _ = tokio::time::timeout(KEYS_TIMEOUT, trust.settled()).await;
+        match trust.facts_for_explain(chain, now) {
             Ok(facts) => return Ok(Ok(facts)),
             Err(rejection) => refused = refused.or(Some(rejection.reason)),
         }

@@ -306,9 +306,9 @@ impl Checked {
 /// findings and the named files stand in `report`.
 pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<Checked> {
     let organization = report.foreign_name(&raw.organization, "organization");
-    let (mut listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin);
-    client_ca::across(report, raw, &listeners);
     let egress = egress::egress(report, &raw.egress);
+    let (mut listeners, admin) = listeners::listeners(report, &raw.listeners, &raw.admin, &egress);
+    client_ca::across(report, raw, &listeners);
     let issuers = issuers::issuers(report, &raw.issuers, raw.web.login.as_ref(), &egress);
     let aws = aws::accounts(report, &raw.aws, &raw.issuers, &egress);
     assertions::check_proxies(report, &raw.issuers, &listeners);

@@ -5,18 +5,24 @@
 //! issuer; the short form stands alone, because nothing says which of several authorities may speak for what (SPIFFE
 //! Trust Domain and Bundle section 4).
 
+use super::bundle::bundle;
 use super::contents::CONTENT_LIMIT_BYTES;
 use super::raw::{RawClientAuthority, RawClientCa, RawConfig, RawDemand, RawTls};
 use super::report::{ConfigFindings, Content};
-use crate::accept::{CertificateDemand, ClientAuthority, ClientCertificates, ListenerSettings};
+use crate::accept::{
+    AnchorPlace, CertificateDemand, ClientAuthority, ClientCertificates, ListenerSettings,
+};
 use crate::apps::Glob;
 use crate::document::{self, Diagnostic, Spanned, name, names};
+use crate::egress::Egress;
 use crate::identify::{
     CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS, is_trust_domain, own_trust_domain,
 };
 
 /// Every DNS name: what the only authority of a configuration may give.
 const EVERY_HOST: &str = "**";
+
+const ANCHORS_HINT: &str = "write `{ name: prod, file: ca.pem, … }`, or `{ name: prod, trust_domains: [prod.acme.example], bundle: { file: bundle.json } }`";
 
 const LIST_HINT: &str = "write a list: `client_ca: [{ name: clients, file: ca.pem, trust_domains: [prod.acme.example], dns: [\"*.acme.example\"] }]`";
 
@@ -25,6 +31,7 @@ pub(crate) fn client_certificates(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawTls,
+    egress: &Egress,
 ) -> Option<ClientCertificates> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
     let demand = match raw.client_certificate.as_ref().map(|demand| demand.value) {
@@ -53,7 +60,7 @@ pub(crate) fn client_certificates(
             let every_host = Glob::parse(EVERY_HOST, '.').ok()?;
             vec![ClientAuthority {
                 name: CLIENT_CERTIFICATES.to_owned(),
-                file: file?,
+                anchors: AnchorPlace::Pem(file?),
                 trust_domains: Vec::new(),
                 dns: vec![every_host],
                 crl: crl?,
@@ -74,6 +81,7 @@ pub(crate) fn client_certificates(
                     report,
                     &format!("listeners[{index}].tls.client_ca[{place}]"),
                     authority,
+                    egress,
                 ) else {
                     continue;
                 };
@@ -106,6 +114,7 @@ fn one(
     report: &mut ConfigFindings<'_>,
     subject: &str,
     raw: &RawClientAuthority,
+    egress: &Egress,
 ) -> Option<ClientAuthority> {
     let reserved = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
     let own_name = report.own_name(&raw.name, &format!("{subject}.name"));
@@ -120,11 +129,7 @@ fn one(
             hint,
         );
     }
-    let file = report.path(
-        &raw.file,
-        &format!("{subject}.file"),
-        Content::ClientAuthority { single: false },
-    );
+    let anchors = anchors(report, subject, raw, egress);
     let crl = optional(&raw.crl, |lists| {
         report.path(lists, &format!("{subject}.crl"), Content::Revocations)
     });
@@ -140,12 +145,47 @@ fn one(
         .collect();
     Some(ClientAuthority {
         name: own_name?,
-        file: file?,
+        anchors: anchors?,
         trust_domains,
         dns,
         crl: crl?,
         short: false,
     })
+}
+
+/// The one place that is given: a PEM file, or a trust domain's bundle, which speaks for that domain and nothing else.
+fn anchors(
+    report: &mut ConfigFindings<'_>,
+    subject: &str,
+    raw: &RawClientAuthority,
+    egress: &Egress,
+) -> Option<AnchorPlace> {
+    let given = match (&raw.file, &raw.bundle) {
+        (Some(file), None) => {
+            let content = Content::ClientAuthority { single: false };
+            let path = report.path(file, &format!("{subject}.file"), content);
+            return path.map(AnchorPlace::Pem);
+        }
+        (None, Some(given)) => given,
+        (Some(_), Some(_)) | (None, None) => {
+            let message = format!("`{subject}` needs exactly one of `file`, `bundle`");
+            report.error_with_hint(&raw.name, message, ANCHORS_HINT);
+            return None;
+        }
+    };
+    if raw.trust_domains.len() != 1 {
+        let message =
+            format!("`{subject}.bundle` is of one trust domain, the only one of `trust_domains`");
+        report.error_with_hint(given, message, ANCHORS_HINT);
+    }
+    for host in &raw.dns {
+        let message =
+            format!("`{subject}.dns` has no use beside `bundle`: it vouches for SPIFFE IDs alone");
+        report.error_with_hint(host, message, "remove it");
+    }
+    let content = Content::AuthorityBundle;
+    let checked = bundle(report, &format!("{subject}.bundle"), given, content, egress);
+    checked.map(AnchorPlace::Bundle)
 }
 
 fn trust_domain(report: &mut ConfigFindings<'_>, given: &Spanned<String>) -> Option<String> {
@@ -180,7 +220,7 @@ pub(crate) fn across(
     let several = known.iter().any(|one| {
         known
             .iter()
-            .any(|other| one.file != other.file || one.short != other.short)
+            .any(|other| one.anchors != other.anchors || one.short != other.short)
     });
     let mut seen: Vec<&ClientAuthority> = Vec::new();
     for (index, listener) in raw.listeners.iter().enumerate() {
@@ -312,9 +352,11 @@ pub(crate) fn infer(
             .filter(|one| one.short)
         {
             // What is wrong with the file is told where it is named.
-            let own = document::read(&authority.file, CONTENT_LIMIT_BYTES)
-                .ok()
-                .and_then(|pem| own_trust_domain(&pem));
+            let own = match &authority.anchors {
+                AnchorPlace::Pem(file) => document::read(file, CONTENT_LIMIT_BYTES).ok(),
+                AnchorPlace::Bundle(_) => None,
+            };
+            let own = own.and_then(|pem| own_trust_domain(&pem));
             let source = if own.is_some() {
                 "its certificate names"
             } else {

@@ -19,7 +19,7 @@ use crate::apps::AppPath;
 use crate::document::{self, Diagnostic, ReadFault};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
-use crate::identify::{session_key_bytes, signing_certificates};
+use crate::identify::{bundled_anchors, session_key_bytes, signing_certificates};
 use crate::pem;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
@@ -179,7 +179,12 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
         }
         Content::Revocations => revocations(&read(&named.path, tried(&named.path))?),
         Content::Keys => keys(&read(&named.path, tried(&named.path))?).map(drop),
-        Content::Bundle => bundle(&read(&named.path, tried(&named.path))?),
+        Content::Bundle => bundle(&read(&named.path, tried(&named.path))?, "jwt-svid"),
+        Content::AuthorityBundle => {
+            let bytes = read(&named.path, tried(&named.path))?;
+            bundle(&bytes, "x509-svid")?;
+            bundled_anchors(&bytes).map_err(FileFault::from)
+        }
     }
 }
 
@@ -336,14 +341,18 @@ fn keys(bytes: &[u8]) -> Result<Vec<serde_json::Value>, FileFault> {
     }
 }
 
-/// JWT-SVID section 6: of a bundle's keys, those with `use: jwt-svid`.
-fn bundle(bytes: &[u8]) -> Result<(), FileFault> {
-    let is_for_tokens =
-        |key: &serde_json::Value| key.get("use").is_some_and(|named| named == "jwt-svid");
-    match keys(bytes)?.iter().any(is_for_tokens) {
+/// Of a bundle's keys, those for one use: JWT-SVID section 6, X.509-SVID section 6.
+fn bundle(bytes: &[u8], used_for: &str) -> Result<(), FileFault> {
+    let is_for_this =
+        |key: &serde_json::Value| key.get("use").is_some_and(|named| named == used_for);
+    let what = match used_for {
+        "jwt-svid" => "JWT-SVIDs",
+        _ => "X.509-SVIDs",
+    };
+    match keys(bytes)?.iter().any(is_for_this) {
         true => Ok(()),
         false => Err(FileFault(
-            "holds no key for JWT-SVIDs (`use: jwt-svid`)".to_owned(),
+            format!("holds no key for {what} (`use: {used_for}`)"),
             Some("`spire-server bundle show -format spiffe` writes the whole bundle".to_owned()),
         )),
     }

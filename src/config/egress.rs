@@ -9,6 +9,7 @@ use std::sync::Arc;
 use super::raw::{PROXY_HINT, RawEgress, RawProxy};
 use super::report::{ConfigFindings, Content};
 use super::vault::reference;
+use crate::accept::BundlePlace;
 use crate::document::{Spanned, name};
 use crate::egress::{Egress, NoProxy, ProxyCredentials, ProxySettings, ProxyUrl};
 use crate::identify::{IssuerSettings, KeySource};
@@ -150,9 +151,18 @@ pub(crate) fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(boo
     let url = match &issuer.keys {
         KeySource::Url(url) if !logs_in => url,
         KeySource::File(_) if !logs_in => return None,
+        KeySource::Bundle {
+            bundle: BundlePlace::Url(url),
+            ..
+        } => url,
         KeySource::Bundle { .. } => return None,
         _ => &issuer.issuer,
     };
+    host_of(url)
+}
+
+/// Whether TLS, host and port of a URL.
+pub(crate) fn host_of(url: &str) -> Option<(bool, String, u16)> {
     let url: http::Uri = url.parse().ok()?;
     let tls = url.scheme_str()? == "https";
     let host = url

@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use super::address::HttpUrl;
 use super::limits::{duration_between, hours};
 use super::raw::RawIssuer;
 use super::report::ConfigFindings;
@@ -156,4 +157,28 @@ fn algorithm(
 /// Where something stands, whatever it is.
 pub(crate) fn place<T>(at: &Spanned<T>) -> Spanned<()> {
     Spanned::new((), at.line(), at.column())
+}
+
+pub(crate) const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address";
+
+/// A URL from which keys are fetched, or which leads there: who can change them in transit can be
+/// anybody (OpenID Connect Discovery 1.0 section 7.1).
+pub(crate) fn fetched_url<T>(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<T>,
+    text: &str,
+    parsed: Result<HttpUrl, &'static str>,
+    subject: &str,
+    hint: &str,
+) -> Option<String> {
+    match parsed {
+        Ok(url) if url.tls || url.is_loopback() => return Some(text.to_owned()),
+        Ok(_) => report.error_with_hint(
+            at,
+            format!("`{subject}` must be `https`: keys that come in plaintext can be replaced on the way"),
+            hint,
+        ),
+        Err(fault) => report.error(at, format!("`{subject}` {fault}")),
+    }
+    None
 }

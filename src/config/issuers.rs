@@ -10,7 +10,9 @@ use super::address::HttpUrl;
 use super::assertions;
 use super::claims::{claim, subject_claims};
 use super::egress::{first_asked, own, route};
-use super::issuer_parts::{ALGORITHMS, algorithms, own_name, place, texts, times};
+use super::issuer_parts::{
+    ALGORITHMS, IN_PLAINTEXT, algorithms, fetched_url, own_name, place, texts, times,
+};
 use super::limits::{duration_between, hours};
 use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawProof, RawTokens};
 use super::report::{ConfigFindings, Content};
@@ -34,16 +36,19 @@ pub(crate) fn issuers(
         let clients = login.map(login_clients).unwrap_or_default();
         shared_audiences(report, index, issuer, &clients);
         let settings = match &issuer.spiffe {
-            Some(spiffe) => trust_domain(report, index, issuer, spiffe, login.is_some()),
+            Some(spiffe) => trust_domain(report, index, issuer, spiffe, login.is_some(), egress),
             None => one(report, index, issuer, login.is_some()),
         };
         let Some(settings) = settings else { continue };
-        let egress = own(
-            report,
-            egress,
-            issuer.proxy.as_ref(),
-            &format!("issuers[{index}]"),
-        );
+        let egress = match &issuer.spiffe {
+            Some(_) => settings.egress.clone(),
+            None => own(
+                report,
+                egress,
+                issuer.proxy.as_ref(),
+                &format!("issuers[{index}]"),
+            ),
+        };
         if let (Some((tls, host, port)), Some(at)) =
             (first_asked(&settings, login.is_some()), &issuer.issuer)
         {
@@ -308,8 +313,6 @@ fn key_source(
     Some((source?, KeyAccess { token, ca }))
 }
 
-const IN_PLAINTEXT: &str = "plain `http` is only accepted for a loopback address";
-
 /// The longest `issuer` that is only compared, in bytes.
 const ISSUER_LIMIT_BYTES: usize = 1024;
 
@@ -350,28 +353,6 @@ fn compared(
         at,
         format!("`{subject}` must be 1 to {ISSUER_LIMIT_BYTES} bytes without control characters"),
     );
-    None
-}
-
-/// A URL from which keys are fetched, or which leads there: who can change them in transit can be
-/// anybody (OpenID Connect Discovery 1.0 section 7.1).
-fn fetched_url<T>(
-    report: &mut ConfigFindings<'_>,
-    at: &Spanned<T>,
-    text: &str,
-    parsed: Result<HttpUrl, &'static str>,
-    subject: &str,
-    hint: &str,
-) -> Option<String> {
-    match parsed {
-        Ok(url) if url.tls || url.is_loopback() => return Some(text.to_owned()),
-        Ok(_) => report.error_with_hint(
-            at,
-            format!("`{subject}` must be `https`: keys that come in plaintext can be replaced on the way"),
-            hint,
-        ),
-        Err(fault) => report.error(at, format!("`{subject}` {fault}")),
-    }
     None
 }
 

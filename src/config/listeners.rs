@@ -12,6 +12,7 @@ use super::raw::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVer
 use super::report::{ConfigFindings, Content};
 use crate::accept::{ListenerSettings, Serves, TlsSettings};
 use crate::document::{Spanned, name};
+use crate::egress::Egress;
 
 /// Where probes and metrics are served unless the file says otherwise: 9464 is the port that
 /// OpenTelemetry's Prometheus exporters use, and loopback discloses nothing.
@@ -22,10 +23,11 @@ pub(crate) fn listeners(
     report: &mut ConfigFindings<'_>,
     raw: &[RawListener],
     admin: &RawAdmin,
+    egress: &Egress,
 ) -> (Vec<ListenerSettings>, SocketAddr) {
     let mut checked: Vec<ListenerSettings> = Vec::new();
     for (index, listener) in raw.iter().enumerate() {
-        let Some(settings) = one(report, index, listener) else {
+        let Some(settings) = one(report, index, listener, egress) else {
             continue;
         };
         if checked.iter().any(|other| other.name == settings.name) {
@@ -64,12 +66,16 @@ fn one(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawListener,
+    egress: &Egress,
 ) -> Option<ListenerSettings> {
     let subject = |key: &str| format!("listeners[{index}].{key}");
     let own_name = report.own_name(&raw.name, &subject("name"));
     let address = socket(report, &raw.address, &subject("address"));
     let serves = serves(raw.serves.as_deref());
-    let tls = raw.tls.as_ref().map(|tls| tls_settings(report, index, tls));
+    let tls = raw
+        .tls
+        .as_ref()
+        .map(|tls| tls_settings(report, index, tls, egress));
     let public_url = raw
         .public_url
         .as_ref()
@@ -142,6 +148,7 @@ fn tls_settings(
     report: &mut ConfigFindings<'_>,
     index: usize,
     raw: &RawTls,
+    egress: &Egress,
 ) -> Option<TlsSettings> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
     let certificate = report.path(
@@ -155,12 +162,12 @@ fn tls_settings(
     let key = report.path(&raw.key, &subject("key"), belongs);
     let takes_any = |demand: &Spanned<RawDemand>| demand.value == RawDemand::Any;
     let clients = match &raw.client_ca {
-        Some(_) => Some(client_certificates(report, index, raw)),
+        Some(_) => Some(client_certificates(report, index, raw, egress)),
         None if raw.client_certificate.as_ref().is_some_and(takes_any) => {
             if let Some(lists) = &raw.client_crl {
                 needs_client_ca(report, lists, &subject("client_crl"));
             }
-            Some(client_certificates(report, index, raw))
+            Some(client_certificates(report, index, raw, egress))
         }
         None => {
             if let Some(demand) = &raw.client_certificate {

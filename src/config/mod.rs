@@ -11,6 +11,7 @@ mod assertions;
 mod aws;
 mod backend;
 mod backends;
+mod bundle;
 mod checked;
 mod claims;
 mod client_ca;

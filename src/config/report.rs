@@ -37,6 +37,8 @@ pub(crate) enum Content {
     Keys,
     /// The bundle of a SPIFFE trust domain, with keys for JWT-SVIDs.
     Bundle,
+    /// The same, with certificates for X.509-SVIDs.
+    AuthorityBundle,
     /// The policy, which is checked elsewhere.
     Policy,
     /// A backend's profile, which is read where it is named.

@@ -4,16 +4,17 @@
 //! refuses to know: what stands in the bundle. Invariants: what JWT-SVID fixes (claims, types, algorithms) is no setting,
 //! and one that would have no effect is an error.
 
+use super::bundle::bundle;
 use super::claims::{claim, subject_claims};
 use super::issuer_parts::{algorithms, own_name, place, texts, times};
-use super::limits::hours;
 use super::raw::{RawIssuer, RawSpiffe};
 use super::report::{ConfigFindings, Content};
+use crate::accept::BundleSettings;
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
 use crate::identify::{
-    IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess, KeySource, TokensTaken,
-    is_trust_domain,
+    BUNDLE_REFRESH, BUNDLE_STALE, IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeyAccess,
+    KeySource, TokensTaken, is_trust_domain,
 };
 
 /// An issuer of JWT-SVIDs. `None`: it was reported.
@@ -23,6 +24,7 @@ pub(crate) fn trust_domain(
     raw: &RawIssuer,
     spiffe: &Spanned<RawSpiffe>,
     has_login: bool,
+    egress: &Egress,
 ) -> Option<IssuerSettings> {
     let subject = |key: &str| format!("issuers[{index}].{key}");
     let own_name = own_name(report, index, raw);
@@ -40,7 +42,7 @@ pub(crate) fn trust_domain(
     }
     let RawSpiffe {
         trust_domain,
-        bundle,
+        bundle: given,
     } = &spiffe.value;
     let domain = trust_domain.value.as_str();
     if !is_trust_domain(domain) {
@@ -50,24 +52,29 @@ pub(crate) fn trust_domain(
         );
         report.error_with_hint(trust_domain, message, "write it like `prod.acme.example`");
     }
-    let file = report.path(
-        &bundle.file,
-        &subject("spiffe.bundle.file"),
+    let bundle = bundle(
+        report,
+        &subject("spiffe.bundle"),
+        given,
         Content::Bundle,
+        egress,
     );
     let (leeway, max_lifetime) = times(report, index, raw);
+    let audiences = texts(report, &raw.audiences, &subject("audiences"));
+    let algorithms = algorithms(report, raw, &JWT_SVID_ALGORITHMS);
+    let BundleSettings { place, ca, egress } = bundle?;
     Some(IssuerSettings {
         name: own_name?,
         issuer: format!("spiffe://{domain}"),
-        audiences: texts(report, &raw.audiences, &subject("audiences")),
-        algorithms: algorithms(report, raw, &JWT_SVID_ALGORITHMS),
+        audiences,
+        algorithms,
         keys: KeySource::Bundle {
-            file: file?,
+            bundle: place,
             trust_domain: domain.to_owned(),
         },
-        ca: None,
+        ca,
         key_access: KeyAccess::default(),
-        egress: Egress::Direct,
+        egress,
         subject_claims: subject_claims(report, None, ""),
         groups_claim: claim(report, None, "", "groups")?,
         audience_claim: claim(report, None, "", "aud")?,
@@ -79,8 +86,8 @@ pub(crate) fn trust_domain(
         login_clients: Vec::new(),
         leeway,
         max_lifetime,
-        stale_keys: hours(24),
-        refresh: hours(1),
+        stale_keys: BUNDLE_STALE,
+        refresh: BUNDLE_REFRESH,
     })
 }
 
@@ -115,7 +122,7 @@ fn without_effect(
                 "remove one of the two: JWT-SVIDs are told by the trust domain of their `sub`"
             }
             "jwks" | "ca" | "proxy" | "refresh" | "stale_keys" => {
-                "remove it: the keys are in `spiffe.bundle`"
+                "remove it: `spiffe.bundle` says where the keys are"
             }
             _ => "remove it: the standard says what a JWT-SVID looks like",
         };

@@ -6,7 +6,9 @@
 use std::fmt;
 
 use super::checked::Checked;
-use super::egress::first_asked;
+use super::client_ca::authorities;
+use super::egress::{first_asked, host_of};
+use crate::accept::{AnchorPlace, BundlePlace};
 use crate::egress::Egress;
 use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 
@@ -102,11 +104,24 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
                 way
             })
         });
-    upstreams
+    let mut all: Vec<WayOut> = upstreams
         .chain(issuers)
         .chain(aws)
         .chain(destinations)
-        .collect()
+        .collect();
+    for authority in checked.listeners.iter().flat_map(authorities) {
+        if let AnchorPlace::Bundle(bundle) = &authority.anchors
+            && let BundlePlace::Url(url) = &bundle.place
+            && let Some((tls, host, port)) = host_of(url)
+        {
+            let what = format!("authority {}", authority.name);
+            let found = way(what, &bundle.egress, (tls, &host, port));
+            if !all.contains(&found) {
+                all.push(found);
+            }
+        }
+    }
+    all
 }
 
 /// What the way to an endpoint is called. `backend`: its name, where there are several.

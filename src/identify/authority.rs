@@ -13,20 +13,23 @@ use std::sync::Arc;
 use aws_lc_rs::digest;
 use rustls::CertificateError;
 use rustls::crypto::WebPkiSupportedAlgorithms;
-use rustls_pki_types::{CertificateDer, TrustAnchor, UnixTime};
+use rustls_pki_types::{CertificateDer, UnixTime};
 use webpki::{
     CertRevocationList, EndEntityCert, Error, ExpirationPolicy, KeyUsage, OwnedCertRevocationList,
     RevocationOptions, RevocationOptionsBuilder, VerifiedPath,
 };
-use x509_parser::certificate::X509Certificate;
 use x509_parser::prelude::FromDer as _;
 use x509_parser::revocation_list::CertificateRevocationList;
-use x509_parser::x509::X509Version;
 
+use super::Surroundings;
+use super::anchors::{Anchors, KeyUsageRule, UnusableAuthority, signer};
+use super::bundle::{self, AnchorSource};
 use super::certificate::{AuthorityScope, signing_name};
 use super::file::{self, UnreadableFile};
-use crate::accept::ClientAuthority;
+use super::issuer::{IssuerCause, fingerprint};
+use crate::accept::{AnchorPlace, ClientAuthority};
 use crate::apps::Glob;
+use crate::clock::UnixMillis;
 use crate::pem;
 use crate::reason::Reason;
 
@@ -36,9 +39,9 @@ const FILE_LIMIT_BYTES: u64 = 32 << 20;
 /// The anchors and lists of one authority, and what it may speak for.
 pub(super) struct Authority {
     pub scope: AuthorityScope,
-    anchors: Vec<TrustAnchor<'static>>,
-    /// Of each anchor: `notBefore` and `notAfter`, Unix seconds.
-    validity: Vec<(i64, i64)>,
+    /// What tells its own certificates' place from others.
+    origin: [u8; 32],
+    anchors: AnchorSource,
     lists: Vec<CertRevocationList<'static>>,
     /// The earliest `nextUpdate` of all lists, Unix seconds.
     lists_good_until: i64,
@@ -64,6 +67,12 @@ pub(crate) enum AuthorityFault {
     },
     #[error("`{}` holds no certificate", .0.display())]
     NoCertificate(PathBuf),
+    #[error("the authority `{name}`")]
+    Bundle {
+        name: String,
+        #[source]
+        cause: IssuerCause,
+    },
     #[error("`{}` holds a revocation list that cannot be read", .0.display())]
     RevocationList(PathBuf),
     #[error("`{}` holds no revocation list", .0.display())]
@@ -77,15 +86,6 @@ impl AuthorityFault {
             cause,
         }
     }
-}
-
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum UnusableAuthority {
-    /// It may not sign certificates.
-    #[error("{0}")]
-    NoSigner(&'static str),
-    #[error(transparent)]
-    NoAnchor(Error),
 }
 
 /// Why an authority does not vouch for a chain, and what a handshake answers then.
@@ -128,38 +128,34 @@ impl NotVouched {
 }
 
 impl Authority {
-    /// Reads the PEM files, and adds what they hold to `hash`.
+    /// Reads the files, and adds what they hold to `hash`; begins to fetch a bundle that is elsewhere, unless `previous`, the
+    /// authority of the same name before, has it.
     pub(crate) fn read(
         settings: &ClientAuthority,
         hash: &mut digest::Context,
+        surroundings: &Surroundings,
+        previous: Option<&Authority>,
     ) -> Result<Self, AuthorityFault> {
-        let (ca, crl) = (&settings.file, settings.crl.as_deref());
+        let crl = settings.crl.as_deref();
         let scope = AuthorityScope {
             name: Arc::from(settings.name.as_str()),
             trust_domains: settings.trust_domains.clone(),
             dns: settings.dns.clone(),
+            svids_only: matches!(settings.anchors, AnchorPlace::Bundle(_)),
         };
         scope.describe(hash);
-        let file = file::read(ca, FILE_LIMIT_BYTES)?;
-        hash.update(&(file.len() as u64).to_be_bytes());
-        hash.update(&file);
-        let (mut anchors, mut validity) = (Vec::new(), Vec::new());
-        let certificates = pem::certificates(&file);
-        for certificate in certificates.map_err(AuthorityFault::not_pem(ca))? {
-            let unusable = |cause| AuthorityFault::Unusable {
-                path: ca.clone(),
-                cause,
-            };
-            let signer = signer(&certificate, KeyUsageRule::IfPresent)
-                .map_err(|words| unusable(UnusableAuthority::NoSigner(words)))?;
-            validity.push(signer);
-            let anchor = webpki::anchor_from_trusted_cert(&certificate)
-                .map_err(|error| unusable(UnusableAuthority::NoAnchor(error)))?;
-            anchors.push(anchor.to_owned());
-        }
-        if anchors.is_empty() {
-            return Err(AuthorityFault::NoCertificate(ca.clone()));
-        }
+        let (anchors, origin) = match &settings.anchors {
+            AnchorPlace::Pem(path) => pem_anchors(path)?,
+            AnchorPlace::Bundle(bundle) => {
+                let kept = previous.map(|previous| (&previous.anchors, previous.origin));
+                let opened = bundle::open(&scope.name, bundle, surroundings, kept);
+                opened.map_err(|cause| AuthorityFault::Bundle {
+                    name: settings.name.clone(),
+                    cause,
+                })?
+            }
+        };
+        hash.update(&origin);
         let (mut lists, mut lists_good_until) = (Vec::new(), i64::MAX);
         hash.update(&[u8::from(crl.is_some())]);
         if let Some(path) = crl {
@@ -186,8 +182,8 @@ impl Authority {
             rustls::crypto::aws_lc_rs::default_provider().signature_verification_algorithms;
         Ok(Authority {
             scope,
+            origin,
             anchors,
-            validity,
             lists,
             lists_good_until,
             algorithms,
@@ -210,15 +206,19 @@ impl Authority {
             KeyUsageRule::IfPresent
         };
         let lists: Vec<&CertRevocationList<'_>> = self.lists.iter().collect();
+        let anchors = self
+            .anchors
+            .present(millis(now))
+            .ok_or_else(|| self.unavailable())?;
         let certificate = EndEntityCert::try_from(leaf)?;
         let path = certificate.verify_for_usage(
             self.algorithms.all,
-            &self.anchors,
+            anchors.list(),
             intermediates,
             now,
             KeyUsage::client_auth(),
             revocation(&lists),
-            Some(&|path: &VerifiedPath<'_>| self.permits(path, rule, now)),
+            Some(&|path: &VerifiedPath<'_>| permits(&anchors, path, rule, now)),
         );
         let path = path.map_err(|error| {
             let refused = NotVouched::from(error);
@@ -233,7 +233,8 @@ impl Authority {
             }
         })?;
         let mut good_until = self.lists_good_until.min(
-            self.validity_of(path.anchor())
+            anchors
+                .validity_of(path.anchor())
                 .map_or(i64::MIN, |(_, end)| end),
         );
         for certificate in path.intermediate_certificates() {
@@ -243,49 +244,75 @@ impl Authority {
         Ok(good_until)
     }
 
-    /// What the path builder leaves to us: whether those above the leaf may sign certificates, and the anchor's validity.
-    fn permits(
-        &self,
-        path: &VerifiedPath<'_>,
-        rule: KeyUsageRule,
-        now: UnixTime,
-    ) -> Result<(), Error> {
-        for certificate in path.intermediate_certificates() {
-            signer(&certificate.der(), rule).map_err(|_| Error::EndEntityUsedAsCa)?;
+    /// Nothing can be said of a chain: our fault, and not the caller's.
+    fn unavailable(&self) -> NotVouched {
+        NotVouched {
+            reason: Reason::KeysUnavailable,
+            alert: CertificateError::UnknownRevocationStatus,
+            ca: None,
         }
-        let (from, until) = self
-            .validity_of(path.anchor())
-            .ok_or(Error::UnknownIssuer)?;
-        let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
-        let time = |seconds: i64| {
-            UnixTime::since_unix_epoch(std::time::Duration::from_secs(
-                seconds.max(0).cast_unsigned(),
-            ))
-        };
-        if seconds < from {
-            return Err(Error::CertNotValidYet {
-                time: now,
-                not_before: time(from),
-            });
-        }
-        if seconds > until {
-            return Err(Error::CertExpired {
-                time: now,
-                not_after: time(until),
-            });
-        }
-        Ok(())
     }
 
-    /// An anchor that was renewed has the same name and key as before: only its place tells which one was used.
-    fn validity_of(&self, anchor: &TrustAnchor<'_>) -> Option<(i64, i64)> {
-        let address = std::ptr::from_ref(anchor).addr();
-        let place = self
-            .anchors
-            .iter()
-            .position(|ours| std::ptr::from_ref(ours).addr() == address)?;
-        self.validity.get(place).copied()
+    /// Its certificates.
+    pub(crate) fn anchors(&self) -> &AnchorSource {
+        &self.anchors
     }
+}
+
+/// What the path builder leaves to us: whether those above the leaf may sign certificates, and the anchor's validity.
+fn permits(
+    anchors: &Anchors,
+    path: &VerifiedPath<'_>,
+    rule: KeyUsageRule,
+    now: UnixTime,
+) -> Result<(), Error> {
+    for certificate in path.intermediate_certificates() {
+        signer(&certificate.der(), rule).map_err(|_| Error::EndEntityUsedAsCa)?;
+    }
+    let (from, until) = anchors
+        .validity_of(path.anchor())
+        .ok_or(Error::UnknownIssuer)?;
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    let time = |seconds: i64| {
+        UnixTime::since_unix_epoch(std::time::Duration::from_secs(
+            seconds.max(0).cast_unsigned(),
+        ))
+    };
+    if seconds < from {
+        return Err(Error::CertNotValidYet {
+            time: now,
+            not_before: time(from),
+        });
+    }
+    if seconds > until {
+        return Err(Error::CertExpired {
+            time: now,
+            not_after: time(until),
+        });
+    }
+    Ok(())
+}
+
+fn millis(now: UnixTime) -> UnixMillis {
+    let seconds = i64::try_from(now.as_secs()).unwrap_or(i64::MAX);
+    UnixMillis(seconds.saturating_mul(1000))
+}
+
+/// Those of a PEM file, with their digest.
+fn pem_anchors(ca: &Path) -> Result<(AnchorSource, [u8; 32]), AuthorityFault> {
+    let file = file::read(ca, FILE_LIMIT_BYTES)?;
+    let certificates = pem::certificates(&file).map_err(AuthorityFault::not_pem(ca))?;
+    let anchors = Anchors::all(&certificates).map_err(|cause| AuthorityFault::Unusable {
+        path: ca.to_owned(),
+        cause,
+    })?;
+    if anchors.is_empty() {
+        return Err(AuthorityFault::NoCertificate(ca.to_owned()));
+    }
+    Ok((
+        AnchorSource::Fixed(Arc::new(anchors)),
+        fingerprint(&[Some(&file)]),
+    ))
 }
 
 impl AuthorityScope {
@@ -305,45 +332,6 @@ impl AuthorityScope {
             hash.update(text.as_bytes());
         }
     }
-}
-
-/// Whether a certificate that signs must have the key usage extension, or must only not contradict it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum KeyUsageRule {
-    IfPresent,
-    Required,
-}
-
-/// Validity of a certificate that may sign others, or why it may not (RFC 5280 section 6.1.4 (k) and (n)).
-fn signer(certificate: &[u8], rule: KeyUsageRule) -> Result<(i64, i64), &'static str> {
-    let (_, certificate) =
-        X509Certificate::from_der(certificate).map_err(|_| "it cannot be decoded")?;
-    let constraints = certificate
-        .basic_constraints()
-        .map_err(|_| "its basic constraints cannot be decoded")?;
-    // Version 1 knows no extensions; the path builder takes it for anchors alone.
-    if certificate.version() != X509Version::V1
-        && !constraints.is_some_and(|extension| extension.value.ca)
-    {
-        return Err("its basic constraints do not say that it is an authority");
-    }
-    let usage = certificate
-        .key_usage()
-        .map_err(|_| "its key usage cannot be decoded")?;
-    match usage {
-        Some(usage) if !usage.value.key_cert_sign() => {
-            return Err("its key usage does not allow it to sign certificates");
-        }
-        None if rule == KeyUsageRule::Required => {
-            return Err("it does not say what its key may be used for");
-        }
-        Some(_) | None => {}
-    }
-    let validity = certificate.validity();
-    Ok((
-        validity.not_before.timestamp(),
-        validity.not_after.timestamp(),
-    ))
 }
 
 /// `None` without lists: then no status is asked for.

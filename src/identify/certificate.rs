@@ -87,7 +87,11 @@ impl<'a> Leaf<'a> {
             false => self.may_handshake().map(|()| None)?,
         };
         let subject = distinguished_name(self.certificate.subject());
-        if spiffe.as_ref().is_some_and(|id| !authority.may_issue(id)) {
+        let is_foreign = match &spiffe {
+            Some(id) => !authority.may_issue(id),
+            None => authority.svids_only,
+        };
+        if is_foreign {
             return Err(Reason::CertificateOutOfScope);
         }
         if spiffe.is_none() && dns.is_empty() && subject.is_empty() {
@@ -160,6 +164,8 @@ pub(super) struct AuthorityScope {
     pub name: Arc<str>,
     pub trust_domains: Vec<String>,
     pub dns: Vec<Glob>,
+    /// Whether it vouches for SPIFFE IDs alone.
+    pub svids_only: bool,
 }
 
 impl AuthorityScope {

@@ -30,6 +30,9 @@ use crate::telemetry::text::line;
 /// What a log line repeats of a failed connection.
 const DETAIL_LIMIT_BYTES: usize = 512;
 
+/// How often a bundle is read that does not say how often (SPIFFE Federation section 4.3.1: in minutes).
+const BUNDLE_REFRESH: Duration = Duration::from_secs(300);
+
 /// Why a key set could not be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum FetchFault {
@@ -133,6 +136,11 @@ pub(super) fn discovery_document(issuer: &str) -> Result<Uri, AddressFault> {
 #[async_trait]
 pub(super) trait Fetch: Send + Sync + 'static {
     async fn fetch(&self) -> Result<Fetched, FetchError>;
+
+    /// Ends when there is something newer to fetch, or the source fails; of one that does not tell, never.
+    async fn changed(&self) {
+        std::future::pending().await
+    }
 }
 
 /// The network as a source.
@@ -145,7 +153,12 @@ pub(super) struct Remote {
 
 enum KeyLocation {
     KeySet(Uri),
-    Discovery { issuer: String, document: Uri },
+    Discovery {
+        issuer: String,
+        document: Uri,
+    },
+    /// A SPIFFE bundle endpoint (SPIFFE Federation section 5.2.1): the bundle says when to come again.
+    Bundle(Uri),
 }
 
 impl Remote {
@@ -160,6 +173,19 @@ impl Remote {
             client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
             place: KeyLocation::KeySet(permitted(url)?),
             token,
+        })
+    }
+
+    /// The bundle of a SPIFFE trust domain at its endpoint, whose server has a certificate of the Web's (`https_web`).
+    pub(super) fn bundle(
+        url: &str,
+        roots: Arc<RootCertStore>,
+        egress: &Egress,
+    ) -> Result<Self, RemoteFault> {
+        Ok(Remote {
+            client: OutboundClient::new(roots, egress, OutboundBounds::ISSUER)?,
+            place: KeyLocation::Bundle(permitted(url)?),
+            token: None,
         })
     }
 
@@ -184,6 +210,13 @@ impl Remote {
     async fn read(&self) -> Result<Fetched, FetchError> {
         match &self.place {
             KeyLocation::KeySet(url) => self.get(url).await,
+            KeyLocation::Bundle(url) => {
+                let fetched = self.get(url).await?;
+                Ok(Fetched {
+                    max_age: Some(refresh_hint(&fetched.document)),
+                    ..fetched
+                })
+            }
             KeyLocation::Discovery { issuer, document } => {
                 let fetched = self.get(document).await?;
                 let mut document = json::object(&fetched.document).ok_or(FetchFault::Discovery)?;
@@ -218,8 +251,9 @@ impl Remote {
     /// What `url` wants to see of us: our token, if it is of the configured origin. The file is read each time, because
     /// such tokens are replaced within the hour.
     fn authorization(&self, url: &Uri) -> Result<Option<HeaderValue>, FetchError> {
-        let (KeyLocation::KeySet(ours) | KeyLocation::Discovery { document: ours, .. }) =
-            &self.place;
+        let (KeyLocation::KeySet(ours)
+        | KeyLocation::Discovery { document: ours, .. }
+        | KeyLocation::Bundle(ours)) = &self.place;
         let Some(reference) = self.token.as_ref().filter(|_| has_same_origin(ours, url)) else {
             return Ok(None);
         };
@@ -338,6 +372,14 @@ fn is_page(body: &[u8]) -> bool {
         .unwrap_or(body)
         .trim_ascii_start()
         .starts_with(b"<")
+}
+
+/// When a bundle wants to be read again: `spiffe_refresh_hint`, in seconds (SPIFFE Trust Domain and Bundle section 4.1.3).
+fn refresh_hint(document: &[u8]) -> Duration {
+    let hint = json::object(document)
+        .and_then(|bundle| bundle.get("spiffe_refresh_hint")?.as_u64())
+        .filter(|seconds| *seconds > 0);
+    hint.map_or(BUNDLE_REFRESH, Duration::from_secs)
 }
 
 fn max_age(headers: &HeaderMap) -> Option<Duration> {

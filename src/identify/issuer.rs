@@ -14,7 +14,7 @@ use rustls::RootCertStore;
 use serde_json::{Map, Value};
 use tokio::time::Instant;
 
-use crate::accept::AssertionHeader;
+use crate::accept::{AssertionHeader, BundlePlace};
 use crate::clock::UnixMillis;
 use crate::egress::{ClientFault, Egress, UnopenedProxy};
 use crate::pem;
@@ -27,7 +27,7 @@ use super::dpop::Thumbprint;
 use super::facts::{Facts, ShownLeaf};
 use super::fetch::{FetchFault, Remote, RemoteFault};
 use super::file::{self, UnreadableFile};
-use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, RefreshOutcome, Upkeep};
+use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, ReadDocument, RefreshOutcome, Upkeep};
 use super::keys::{FoundKey, KeySet};
 use super::kind;
 use super::settings::{IssuerSettings, KeySource};
@@ -120,8 +120,12 @@ impl Issuer {
         let authorities = settings.ca.as_deref().map(read).transpose()?;
         let key_authorities = settings.key_access.ca.as_deref().map(read).transpose()?;
         let key_file = match &settings.keys {
-            KeySource::File(path) | KeySource::Bundle { file: path, .. } => Some(read(path)?),
-            KeySource::Discovery | KeySource::Url(_) => None,
+            KeySource::File(path)
+            | KeySource::Bundle {
+                bundle: BundlePlace::File(path),
+                ..
+            } => Some(read(path)?),
+            KeySource::Discovery | KeySource::Url(_) | KeySource::Bundle { .. } => None,
         };
         let files = fingerprint(&[
             authorities.as_deref(),
@@ -140,18 +144,18 @@ impl Issuer {
         let upkeep = upkeep(settings, &name, surroundings)?;
         let live = match (&settings.keys, key_file) {
             (
-                source @ (KeySource::File(path) | KeySource::Bundle { file: path, .. }),
+                KeySource::File(path)
+                | KeySource::Bundle {
+                    bundle: BundlePlace::File(path),
+                    ..
+                },
                 Some(document),
             ) => {
                 let refused = |cause| IssuerCause::KeySet {
                     path: path.clone(),
                     code: FetchFault::Keys(cause).code(),
                 };
-                let keys = match source {
-                    KeySource::Bundle { .. } => KeySet::parse_bundle(&document, &upkeep.allowed),
-                    _ => KeySet::parse(&document, &upkeep.allowed),
-                };
-                let keys = keys.map_err(refused)?;
+                let keys = (upkeep.read)(&document).map_err(refused)?;
                 LiveKeys::fixed(upkeep, keys)
             }
             (source, _) => {
@@ -160,6 +164,10 @@ impl Issuer {
                 let token = settings.key_access.token.clone();
                 let remote = match source {
                     KeySource::Url(url) => Remote::key_set(url, roots, &settings.egress, token),
+                    KeySource::Bundle {
+                        bundle: BundlePlace::Url(url),
+                        ..
+                    } => Remote::bundle(url, roots, &settings.egress),
                     _ => Remote::discovery(&settings.issuer, roots, &settings.egress, token),
                 };
                 let same_place = |previous: &&Arc<Issuer>| {
@@ -321,9 +329,15 @@ fn upkeep(
     if allowed.is_empty() {
         return Err(IssuerCause::NoAlgorithm);
     }
+    let read: ReadDocument<KeySet> = match settings.keys {
+        KeySource::Bundle { .. } => {
+            Box::new(move |document| KeySet::parse_bundle(document, &allowed))
+        }
+        _ => Box::new(move |document| KeySet::parse(document, &allowed)),
+    };
     Ok(Upkeep {
         issuer: name.clone(),
-        allowed,
+        read,
         refresh: settings.refresh,
         stale: settings.stale_keys,
         clock: surroundings.clock.clone(),
@@ -332,7 +346,7 @@ fn upkeep(
 }
 
 /// The configured authorities, else the system's.
-fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, IssuerCause> {
+pub(super) fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, IssuerCause> {
     let mut roots = RootCertStore::empty();
     match authorities {
         Some(authorities) => {
@@ -381,7 +395,7 @@ pub(super) fn proxies(egress: &Egress) -> Result<[u8; 32], UnopenedProxy> {
 }
 
 /// One digest over optional contents, lengths included.
-fn fingerprint(contents: &[Option<&[u8]>]) -> [u8; 32] {
+pub(super) fn fingerprint(contents: &[Option<&[u8]>]) -> [u8; 32] {
     let mut hash = digest::Context::new(&digest::SHA256);
     for content in contents {
         hash.update(

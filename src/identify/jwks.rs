@@ -1,6 +1,6 @@
-//! An issuer's keys while the gateway runs.
+//! An issuer's keys, or an authority's, while the gateway runs.
 //!
-//! What it does: keeps the last good key set, reads it anew from time to time, and ahead of time when a
+//! What it does: keeps the last good set, reads it anew from time to time, and ahead of time when a
 //! token names a key that is not there. What it refuses to know: tokens, and how a set is read.
 //! Invariants: one task an issuer does all readings, so there is never more than one at a time; strangers
 //! can cause at most one reading in `FORCED_INTERVAL`, wait for it at most `FORCED_WAIT` and make nothing
@@ -19,10 +19,9 @@ use tokio::time::Instant;
 use crate::clock::{Clock, UnixMillis};
 use crate::lock::{Mutex, MutexGuard};
 
-use super::algorithm::Algorithm;
 use super::event::{Event, Events, shown};
 use super::fetch::{Fetch, FetchError, FetchFault, Fetched};
-use super::keys::KeySet;
+use super::keys::{KeySet, KeySetFault};
 
 /// Between two readings that tokens caused.
 pub(super) const FORCED_INTERVAL: Duration = Duration::from_secs(30);
@@ -37,10 +36,38 @@ const REFRESH_FLOOR: Duration = Duration::from_secs(60);
 const RETRY_FLOOR: Duration = Duration::from_secs(1);
 const RETRY_LIMIT: Duration = Duration::from_secs(60);
 
+/// What is kept: read out of a document, and told from what was read before.
+pub(super) trait ReadSet: Send + Sync + Sized + 'static {
+    /// Differs between any two sets of different content in this process.
+    fn stamp(&self) -> u64;
+
+    fn len(&self) -> usize;
+
+    /// This set, under the other's stamp if it holds the same.
+    fn continuing(self, previous: Option<&Self>) -> Self;
+}
+
+impl ReadSet for KeySet {
+    fn stamp(&self) -> u64 {
+        self.stamp
+    }
+
+    fn len(&self) -> usize {
+        self.len()
+    }
+
+    fn continuing(self, previous: Option<&Self>) -> Self {
+        self.continuing(previous)
+    }
+}
+
+/// How a document is read.
+pub(super) type ReadDocument<K> = Box<dyn Fn(&[u8]) -> Result<K, KeySetFault> + Send + Sync>;
+
 /// What the keys of one issuer are kept by.
-pub(super) struct Upkeep {
+pub(super) struct Upkeep<K = KeySet> {
     pub issuer: Arc<str>,
-    pub allowed: Vec<Algorithm>,
+    pub read: ReadDocument<K>,
     pub refresh: Duration,
     pub stale: Duration,
     pub clock: Clock,
@@ -48,8 +75,8 @@ pub(super) struct Upkeep {
 }
 
 /// The keys and the task that keeps them; the task ends with it.
-pub(super) struct LiveKeys {
-    shared: Arc<KeyRefresh>,
+pub(super) struct LiveKeys<K: ReadSet = KeySet> {
+    shared: Arc<KeyRefresh<K>>,
     task: Option<AbortHandle>,
 }
 
@@ -79,9 +106,9 @@ pub struct IssuerStatus {
     pub(crate) last_fault: Option<FetchFault>,
 }
 
-struct KeyRefresh {
-    upkeep: Upkeep,
-    keys: ArcSwapOption<KeySet>,
+struct KeyRefresh<K> {
+    upkeep: Upkeep<K>,
+    keys: ArcSwapOption<K>,
     /// When the keys were last read, Unix milliseconds; `i64::MAX` for those that never age.
     read_at: AtomicI64,
     flight: Mutex<Flight>,
@@ -98,9 +125,9 @@ struct Flight {
     host: Option<String>,
 }
 
-impl LiveKeys {
+impl<K: ReadSet> LiveKeys<K> {
     /// Keys out of a file: they never age and are never read anew.
-    pub(super) fn fixed(upkeep: Upkeep, keys: KeySet) -> Self {
+    pub(super) fn fixed(upkeep: Upkeep<K>, keys: K) -> Self {
         let shared = KeyRefresh::new(upkeep);
         shared.read_at.store(i64::MAX, Ordering::Relaxed);
         shared.keys.store(Some(Arc::new(keys)));
@@ -113,9 +140,9 @@ impl LiveKeys {
     /// Begins reading at once. `previous`: the keys of the same place under an earlier configuration,
     /// used until the first reading ends.
     pub(super) fn start(
-        upkeep: Upkeep,
+        upkeep: Upkeep<K>,
         source: Box<dyn Fetch>,
-        previous: Option<&LiveKeys>,
+        previous: Option<&Self>,
         runtime: &Handle,
     ) -> Self {
         let shared = KeyRefresh::new(upkeep);
@@ -136,7 +163,7 @@ impl LiveKeys {
     }
 
     /// The keys, unless they are missing or too old at `now`.
-    pub(super) fn current(&self, now: UnixMillis) -> Option<Guard<Option<Arc<KeySet>>>> {
+    pub(super) fn current(&self, now: UnixMillis) -> Option<Guard<Option<Arc<K>>>> {
         let read_at = self.shared.read_at.load(Ordering::Relaxed);
         let stale = i64::try_from(self.shared.upkeep.stale.as_millis()).unwrap_or(i64::MAX);
         if now.0.saturating_sub(read_at) > stale {
@@ -217,7 +244,7 @@ impl LiveKeys {
     }
 }
 
-impl Drop for LiveKeys {
+impl<K: ReadSet> Drop for LiveKeys<K> {
     fn drop(&mut self) {
         if let Some(task) = &self.task {
             task.abort();
@@ -225,8 +252,8 @@ impl Drop for LiveKeys {
     }
 }
 
-impl KeyRefresh {
-    fn new(upkeep: Upkeep) -> Self {
+impl<K: ReadSet> KeyRefresh<K> {
+    fn new(upkeep: Upkeep<K>) -> Self {
         KeyRefresh {
             upkeep,
             keys: ArcSwapOption::empty(),
@@ -243,11 +270,11 @@ impl KeyRefresh {
 
     /// Takes a fetched document in. Returns how long the issuer wants it kept.
     fn take(&self, fetched: Fetched) -> Result<Option<Duration>, FetchError> {
-        let keys = KeySet::parse(&fetched.document, &self.upkeep.allowed)
+        let keys = (self.upkeep.read)(&fetched.document)
             .map_err(|fault| FetchError::from(FetchFault::Keys(fault)))?;
         let previous = self.keys.load_full();
         let keys = keys.continuing(previous.as_deref());
-        let changed = previous.is_none_or(|previous| previous.stamp != keys.stamp);
+        let changed = previous.is_none_or(|previous| previous.stamp() != keys.stamp());
         let count = keys.len();
         // INVARIANT: the keys first, then their time: a reader between the two sees new keys as old ones,
         // never old keys as new.
@@ -277,7 +304,7 @@ impl KeyRefresh {
 }
 
 /// The task of one issuer. Ends when it is aborted.
-async fn keep(shared: Arc<KeyRefresh>, source: Box<dyn Fetch>) {
+async fn keep<K: ReadSet>(shared: Arc<KeyRefresh<K>>, source: Box<dyn Fetch>) {
     let mut retry = RETRY_FLOOR;
     loop {
         let outcome = source
@@ -316,6 +343,7 @@ async fn keep(shared: Arc<KeyRefresh>, source: Box<dyn Fetch>) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = shared.wanted.notified() => {}
+            () = source.changed() => {}
         }
         shared.flight().under_way = true;
         // A caller may have asked just as the pause ended: this reading is its answer, too.

@@ -8,8 +8,10 @@
 //! this room but the facts of one that was verified.
 
 mod algorithm;
+mod anchors;
 mod authority;
 mod aws;
+mod bundle;
 mod cache;
 mod certificate;
 mod claim_path;
@@ -43,12 +45,14 @@ mod forge;
 mod tests;
 
 pub use algorithm::ALGORITHMS;
+pub(crate) use anchors::bundled_anchors;
 pub(crate) use authority::AuthorityFault;
 pub(crate) use authority::anchors as signing_certificates;
 pub(crate) use aws::{
     ArnPattern, has_dual_stack, has_fips, has_global_endpoint, is_account, is_region_of, partitions,
 };
 pub use aws::{AwsSettings, StsEndpoints};
+pub(crate) use bundle::{BUNDLE_REFRESH, BUNDLE_STALE};
 pub(crate) use certificate::own_trust_domain;
 pub use claim_path::ClaimPath;
 pub use client_token::NewClientToken;
@@ -545,13 +549,24 @@ impl Identifier {
             })
     }
 
-    /// Each issuer's keys, for readiness and metrics.
+    /// Each issuer's keys, and the bundles of authorities that are read again and again, for readiness and metrics.
     pub fn readiness(&self) -> Vec<IssuerStatus> {
         let now = self.surroundings.clock.now();
-        self.issuers
-            .iter()
-            .map(|issuer| issuer.status(now))
-            .collect()
+        let issuers = self.issuers.iter().map(|issuer| issuer.status(now));
+        let mut all: Vec<IssuerStatus> = issuers.collect();
+        for bundle in self.verifiers.iter().flat_map(|one| one.bundles(now)) {
+            // Several listeners may have one authority.
+            if all.iter().all(|known| known.issuer != bundle.issuer) {
+                all.push(bundle);
+            }
+        }
+        all
+    }
+
+    /// Whether some listener can judge client certificates now.
+    pub(crate) fn takes_certificates(&self) -> bool {
+        let now = self.surroundings.clock.now();
+        self.verifiers.iter().any(|verifier| verifier.is_able(now))
     }
 
     /// Each issuer's name, and what differs once its settings or files do.
@@ -592,12 +607,20 @@ impl Identifier {
         !self.issuers.is_empty() && issuers.all(|issuer| issuer.settings().dpop_required)
     }
 
+    /// What the room was given from outside.
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.surroundings
+    }
+
     /// Waits until every issuer's first reading has ended, well or not, at most `limit`. For commands that
     /// judge one token and end, and for tests.
     pub async fn settled(&self, limit: Duration) {
         let all = async {
             for issuer in &self.issuers {
                 issuer.settled().await;
+            }
+            for verifier in &self.verifiers {
+                verifier.settled().await;
             }
         };
         // The readiness probe tells what came of it.

@@ -25,10 +25,12 @@ use crate::accept::{self, CertificateDemand, ClientCertificates, ClientChain, Sh
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
+use super::Surroundings;
 use super::authority::{Authority, AuthorityFault, NotVouched};
 use super::certificate::{self, Leaf, fingerprint};
 use super::event::{Event, Events};
 use super::facts::{CertificateFacts, Facts, ShownLeaf};
+use super::jwks::IssuerStatus;
 use super::rejection::Rejection;
 
 /// Connections whose verified chain is remembered: all that there may be, by the limits' default.
@@ -61,6 +63,8 @@ struct Generation {
 struct Verified {
     chain: Weak<ClientChain>,
     generation: u64,
+    /// Of each authority's anchors.
+    stamps: Box<[u64]>,
     /// Unix seconds.
     good_until: i64,
     holder: Holder,
@@ -91,8 +95,19 @@ impl Holder {
 }
 
 impl ClientTrust {
-    /// Reads the PEM files.
-    pub(crate) fn read(settings: &ClientCertificates) -> Result<Self, AuthorityFault> {
+    /// Reads the files, and begins to fetch bundles. `previous`: what the listener trusted before, of which bundles that are
+    /// the same go on.
+    pub(crate) fn read(
+        settings: &ClientCertificates,
+        surroundings: &Surroundings,
+        previous: Option<&ClientVerifier>,
+    ) -> Result<Self, AuthorityFault> {
+        let previous = previous.map(|verifier| verifier.trust.load());
+        let before = |name: &str| {
+            let trust = previous.as_ref()?;
+            let mut known = trust.trust.authorities.iter();
+            known.find(|one| *one.scope.name == *name)
+        };
         let mut hash = digest::Context::new(&digest::SHA256);
         hash.update(&[match settings.demand {
             CertificateDemand::Optional => 0,
@@ -102,7 +117,7 @@ impl ClientTrust {
         let authorities = settings
             .authorities
             .iter()
-            .map(|authority| Authority::read(authority, &mut hash));
+            .map(|one| Authority::read(one, &mut hash, surroundings, before(&one.name)));
         let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
         let mut sum = [0; 32];
         sum.copy_from_slice(hash.finish().as_ref());
@@ -111,6 +126,18 @@ impl ClientTrust {
             demand: settings.demand,
             content: sum,
         })
+    }
+
+    fn stamps(&self, now: UnixMillis) -> impl Iterator<Item = u64> {
+        let authorities = self.authorities.iter();
+        authorities.map(move |authority| authority.anchors().stamp(now))
+    }
+
+    /// Waits until the first reading of each bundle has ended, well or not.
+    pub(crate) async fn settled(&self) {
+        for authority in &self.authorities {
+            authority.anchors().settled().await;
+        }
     }
 
     /// The facts that a chain would give now, for `explain --certificate`. Possession of the key is not proven,
@@ -212,6 +239,26 @@ impl ClientVerifier {
         })
     }
 
+    /// The bundles that are read again and again.
+    pub(super) fn bundles(&self, now: UnixMillis) -> Vec<IssuerStatus> {
+        let trust = self.trust.load();
+        let authorities = trust.trust.authorities.iter();
+        authorities
+            .filter_map(|authority| authority.anchors().status(now))
+            .collect()
+    }
+
+    /// Whether some certificate could be judged now.
+    pub(super) fn is_able(&self, now: UnixMillis) -> bool {
+        let trust = self.trust.load();
+        let mut authorities = trust.trust.authorities.iter();
+        authorities.any(|authority| authority.anchors().present(now).is_some())
+    }
+
+    pub(super) async fn settled(&self) {
+        self.trust.load_full().trust.settled().await;
+    }
+
     /// The listener's name, as `ClientChain::listener` has it.
     pub(crate) fn listener(&self) -> &str {
         &self.listener
@@ -250,7 +297,9 @@ impl ClientVerifier {
             // INVARIANT: a `Weak` keeps its allocation, so an equal address is the same chain; the
             // comparison holds even for an entry that was never removed.
             let same = std::ptr::eq(verified.chain.as_ptr(), Arc::as_ptr(chain));
-            if same && verified.generation == trust.number && now.seconds() <= verified.good_until {
+            let unchanged = verified.generation == trust.number
+                && trust.trust.stamps(now).eq(verified.stamps.iter().copied());
+            if same && unchanged && now.seconds() <= verified.good_until {
                 return Ok(verified.holder.clone());
             }
         }
@@ -266,6 +315,8 @@ impl ClientVerifier {
         trust: &Generation,
         now: UnixMillis,
     ) -> Result<Verified, Reason> {
+        // Before the chain is judged: anchors that come meanwhile have it judged again.
+        let stamps = trust.trust.stamps(now).collect();
         let leaf = chain.certificates.first();
         let shown = leaf.map(|leaf| fingerprint(leaf)).unwrap_or_default();
         let (vouched, good_until) = match trust.trust.holder(&chain.certificates, time(now)) {
@@ -284,6 +335,7 @@ impl ClientVerifier {
         Ok(Verified {
             chain: Arc::downgrade(chain),
             generation: trust.number,
+            stamps,
             good_until,
             holder,
         })

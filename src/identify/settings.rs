@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::claim_path::ClaimPath;
 use super::client_token_hash::ClientTokenHash;
-use crate::accept::AssertionHeader;
+use crate::accept::{AssertionHeader, BundlePlace};
 use crate::apps::AppPath;
 use crate::egress::Egress;
 use crate::secret::SecretRef;
@@ -145,7 +145,7 @@ pub enum KeySource {
     /// The bundle of a SPIFFE trust domain, whose tokens are JWT-SVIDs: they are told by their subject and need no `iss`;
     /// `IssuerSettings::issuer` is the trust domain's own ID.
     Bundle {
-        file: PathBuf,
+        bundle: BundlePlace,
         trust_domain: String,
     },
 }

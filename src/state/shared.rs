@@ -346,14 +346,7 @@ impl Shared {
     pub fn readiness(&self) -> Readiness {
         let snapshot = self.snapshot.load();
         let issuers = snapshot.identifier.readiness();
-        let mutual = snapshot.listeners.iter().any(|listener| {
-            listener
-                .listener
-                .tls
-                .as_ref()
-                .and_then(|tls| tls.clients.as_ref())
-                .is_some_and(|clients| !clients.authorities.is_empty())
-        });
+        let mutual = snapshot.identifier.takes_certificates();
         let can_identify =
             mutual || issuers.is_empty() || issuers.iter().any(|issuer| issuer.has_keys);
         if issuers.iter().all(|issuer| issuer.tried) {

@@ -144,17 +144,17 @@ impl Snapshot {
         previous: Option<&Snapshot>,
     ) -> Result<Snapshot, Vec<SnapshotFault>> {
         let mut faults: Vec<SnapshotFault> = Vec::new();
-        let listeners = listeners(plan, events, previous, &mut faults);
-        let verifiers = listeners
-            .iter()
-            .filter_map(|listener| Some(listener.trust.as_ref()?.0.clone()))
-            .collect();
         let surroundings = Surroundings {
             clock: clock.clone(),
             token_bytes: plan.limits.token_bytes,
             events: events.clone(),
             runtime: tokio::runtime::Handle::current(),
         };
+        let listeners = listeners(plan, &surroundings, previous, &mut faults);
+        let verifiers = listeners
+            .iter()
+            .filter_map(|listener| Some(listener.trust.as_ref()?.0.clone()))
+            .collect();
         let previous_identifier = previous.map(|snapshot| &snapshot.identifier);
         let identifier =
             Identifier::new(&plan.issuers, verifiers, surroundings, previous_identifier)
@@ -318,7 +318,7 @@ impl Snapshot {
 /// it verified earlier are judged by the new trust.
 fn listeners(
     plan: &Settings,
-    events: &Events,
+    surroundings: &Surroundings,
     previous: Option<&Snapshot>,
     faults: &mut Vec<SnapshotFault>,
 ) -> Vec<Listener> {
@@ -331,14 +331,13 @@ fn listeners(
     for listener in &plan.listeners {
         let mut trust = None;
         if let Some(clients) = listener.tls.as_ref().and_then(|tls| tls.clients.as_ref()) {
-            match (
-                ClientTrust::read(clients),
-                known.get(listener.name.as_str()),
-            ) {
+            let earlier = known.get(listener.name.as_str());
+            let read = ClientTrust::read(clients, surroundings, earlier.map(|one| &***one));
+            match (read, earlier) {
                 (Ok(fresh), Some(verifier)) => trust = Some(((*verifier).clone(), Some(fresh))),
                 (Ok(fresh), None) => {
                     trust = Some((
-                        ClientVerifier::new(&listener.name, fresh, events.clone()),
+                        ClientVerifier::new(&listener.name, fresh, surroundings.events.clone()),
                         None,
                     ))
                 }

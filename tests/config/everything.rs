@@ -5,9 +5,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use lightkeeper::accept::{
-    AssertionHeader, CertificateDemand, ClientAuthority, ClientCertificates, CorsSettings,
-    ForwardedHeader, ForwardedSettings, FrontSettings, HealthSettings, ListenerSettings, Network,
-    Networks, Serves, TlsSettings,
+    AnchorPlace, AssertionHeader, BundlePlace, BundleSettings, CertificateDemand, ClientAuthority,
+    ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings,
+    HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, BackendId, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
@@ -75,14 +75,28 @@ fn every_key_arrives_in_the_checked_settings() {
                 key: at("a.key"),
                 only_tls13: true,
                 clients: Some(ClientCertificates {
-                    authorities: vec![ClientAuthority {
-                        name: "prod".into(),
-                        file: at("ca.pem"),
-                        trust_domains: vec!["prod.acme.example".into()],
-                        dns: vec![Glob::parse("*.svc.acme.example", '.').unwrap()],
-                        crl: Some(at("a.crl")),
-                        short: false,
-                    }],
+                    authorities: vec![
+                        ClientAuthority {
+                            name: "prod".into(),
+                            anchors: AnchorPlace::Pem(at("ca.pem")),
+                            trust_domains: vec!["prod.acme.example".into()],
+                            dns: vec![Glob::parse("*.svc.acme.example", '.').unwrap()],
+                            crl: Some(at("a.crl")),
+                            short: false,
+                        },
+                        ClientAuthority {
+                            name: "mesh".into(),
+                            anchors: AnchorPlace::Bundle(BundleSettings {
+                                place: BundlePlace::Url("https://spire.example/bundle".into()),
+                                ca: Some(at("ca.pem")),
+                                egress: Egress::Direct,
+                            }),
+                            trust_domains: vec!["mesh.example".into()],
+                            dns: Vec::new(),
+                            crl: None,
+                            short: false,
+                        }
+                    ],
                     demand: CertificateDemand::Required,
                 }),
             }),

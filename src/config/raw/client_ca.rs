@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use super::issuers::RawBundle;
 use crate::document::Spanned;
 
 /// One path, or a list.
@@ -26,8 +27,11 @@ pub(crate) enum RawClientCa {
 pub(crate) struct RawClientAuthority {
     /// Its name: `issuer` in policies and records.
     pub name: Spanned<String>,
-    /// PEM file: its certificates; several while one takes the other's place.
-    pub file: Spanned<String>,
+    /// PEM file: its certificates; several while one takes the other's place. This, or `bundle`.
+    pub file: Option<Spanned<String>>,
+    /// The bundle of a SPIFFE trust domain, the only one of `trust_domains`: its keys with `use: x509-svid` are the
+    /// authority's certificates, and vouch for SPIFFE IDs alone.
+    pub bundle: Option<Spanned<RawBundle>>,
     /// SPIFFE trust domains whose identities it may issue; default: none.
     #[serde(default)]
     pub trust_domains: Vec<Spanned<String>>,

@@ -124,14 +124,21 @@ pub(crate) struct RawSpiffe {
     /// Its name, without `spiffe://`.
     pub trust_domain: Spanned<String>,
     /// Where its keys are.
-    pub bundle: RawBundle,
+    pub bundle: Spanned<RawBundle>,
 }
 
 /// The bundle of a trust domain.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-#[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }`"))]
+#[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }` or `{ url: https://… }`"))]
 pub(crate) struct RawBundle {
-    /// A bundle in SPIFFE's form: a JWKS, of which the keys with `use: jwt-svid` count.
-    pub file: Spanned<String>,
+    /// A file in SPIFFE's form: a JWKS, whose keys say by `use` what they are for. One of `file` and `url`.
+    pub file: Option<Spanned<String>>,
+    /// Its bundle endpoint, with a server certificate of the Web's (`https_web`); asked as often as the bundle's
+    /// `spiffe_refresh_hint` says.
+    pub url: Option<Spanned<String>>,
+    /// PEM file: the roots to trust when it is fetched; default: the system's.
+    pub ca: Option<Spanned<String>>,
+    /// The proxy to its endpoint alone; default: as `egress` has it.
+    pub proxy: Option<Spanned<RawProxy>>,
 }

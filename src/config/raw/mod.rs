@@ -36,7 +36,9 @@ pub(crate) use egress::{PROXY_HINT, RawEgress, RawProxy};
 pub(crate) use forms::{RawSecret, RawSwitch};
 pub(crate) use front::{RawCors, RawForwardedHeader, RawHealth};
 pub(crate) use ingest::{RawCommands, RawCompression, RawIngest, RawMirror};
-pub(crate) use issuers::{RawEmailUnverified, RawIssuer, RawKeys, RawProof, RawSpiffe, RawTokens};
+pub(crate) use issuers::{
+    RawBundle, RawEmailUnverified, RawIssuer, RawKeys, RawProof, RawSpiffe, RawTokens,
+};
 pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};

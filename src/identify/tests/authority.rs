@@ -14,9 +14,9 @@ use rcgen::{
 use rustls_pki_types::CertificateDer;
 use time::OffsetDateTime;
 
-use super::super::forge::{Folder, NOW};
+use super::super::forge::{Folder, NOW, World};
 use super::super::{ClientTrust, ClientVerifier};
-use crate::accept::{ClientAuthority, ClientCertificates, ClientChain};
+use crate::accept::{AnchorPlace, ClientAuthority, ClientCertificates, ClientChain};
 use crate::apps::Glob;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
@@ -142,7 +142,7 @@ impl Authority {
         let folder = Folder::new();
         let crl = list.map(|list| folder.write("list.pem", list));
         let ca = folder.write("ca.pem", self.issuer.pem());
-        ClientTrust::read(&only(ca, crl)).unwrap()
+        ClientTrust::read(&only(ca, crl), &World::new().surroundings, None).unwrap()
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn settings(name: &str, file: PathBuf, crl: Option<PathBuf>) -> Clien
     );
     ClientAuthority {
         name: name.to_owned(),
-        file,
+        anchors: AnchorPlace::Pem(file),
         trust_domains,
         dns,
         crl,

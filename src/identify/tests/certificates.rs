@@ -411,8 +411,8 @@ async fn a_certificate_and_a_token_must_both_hold_and_the_token_decides() {
     );
 }
 
-#[test]
-fn an_explained_certificate_gives_facts() {
+#[tokio::test]
+async fn an_explained_certificate_gives_facts() {
     let authority = Authority::new("acme", |_| ());
     let trust = authority.trust(None);
     let leaf = authority.workload(1).certificates.clone();

@@ -244,7 +244,7 @@ async fn revocation_reaches_every_link() {
         let folder = Folder::new();
         let ca = folder.write("ca.pem", root.issuer.pem());
         let crl = Some(folder.write("lists.pem", lists.concat()));
-        ClientTrust::read(&only(ca, crl)).unwrap()
+        ClientTrust::read(&only(ca, crl), &World::new().surroundings, None).unwrap()
     };
     let (soon, past) = (NOW + 600, NOW - 1);
     for (what, lists, expected) in [

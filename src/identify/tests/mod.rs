@@ -6,6 +6,7 @@
 mod assertions;
 mod authority;
 mod bound;
+mod bundles;
 mod certificates;
 mod chains;
 mod claim_paths;

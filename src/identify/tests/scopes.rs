@@ -34,11 +34,11 @@ fn trust(rows: &[Row<'_>]) -> ClientTrust {
         )
     };
     let authorities = rows.iter().map(one).collect();
-    ClientTrust::read(&ClientCertificates {
+    let clients = ClientCertificates {
         authorities,
         demand: crate::accept::CertificateDemand::Optional,
-    })
-    .unwrap()
+    };
+    ClientTrust::read(&clients, &World::new().surroundings, None).unwrap()
 }
 
 fn leaf(authority: &Authority, names: Vec<SanType>, subject: Option<&str>) -> Arc<ClientChain> {
@@ -402,11 +402,11 @@ async fn revocation_lists_belong_to_their_authority() {
             if swapped {
                 authorities.reverse();
             }
-            let trust = ClientTrust::read(&ClientCertificates {
+            let clients = ClientCertificates {
                 authorities,
                 demand: crate::accept::CertificateDemand::Optional,
-            })
-            .unwrap();
+            };
+            let trust = ClientTrust::read(&clients, &world.surroundings, None).unwrap();
             let verifier = ClientVerifier::new("gateway", trust, world.surroundings.events.clone());
             let mine = ours.workload(1);
             assert_eq!(held(&verifier, &mine).map(drop), first);

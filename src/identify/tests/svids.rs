@@ -12,6 +12,7 @@ use super::super::forge::{
 use super::super::{
     IssuerSettings, JWT_SVID_ALGORITHMS, JWT_SVID_TYPES, KeySource, Method, TokensTaken,
 };
+use crate::accept::BundlePlace;
 use crate::causes::chain;
 
 const ID: &str = "spiffe://prod.acme.example/ns/checkout/sa/otel";
@@ -28,7 +29,7 @@ fn trust_domain(name: &str, domain: &str, folder: &Folder, keys: Value) -> Issue
         types: JWT_SVID_TYPES.map(str::to_owned).to_vec(),
         tokens: TokensTaken::Any,
         ..issuer(KeySource::Bundle {
-            file,
+            bundle: BundlePlace::File(file),
             trust_domain: domain.to_owned(),
         })
     }

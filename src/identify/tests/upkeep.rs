@@ -12,11 +12,12 @@ use bytes::Bytes;
 use serde_json::json;
 use tokio::time::Instant;
 
+use super::super::Event;
 use super::super::algorithm::Algorithm;
 use super::super::fetch::{Fetch, FetchError, FetchFault, Fetched};
 use super::super::forge::{ED, NOW, World};
 use super::super::jwks::{FORCED_INTERVAL, FORCED_WAIT, LiveKeys, RefreshOutcome, Upkeep};
-use super::super::{Event, keys};
+use super::super::keys::KeySet;
 use crate::clock::UnixMillis;
 
 #[derive(Clone, Copy)]
@@ -72,7 +73,7 @@ fn start(world: &World, plays: &[Play]) -> (LiveKeys, Arc<Mutex<Vec<u64>>>) {
     };
     let upkeep = Upkeep {
         issuer: Arc::from("idp"),
-        allowed: vec![Algorithm::Ed25519],
+        read: Box::new(|document| KeySet::parse(document, &[Algorithm::Ed25519])),
         refresh: Duration::from_secs(3600),
         stale: Duration::from_secs(24 * 3600),
         clock: world.surroundings.clock.clone(),
@@ -219,10 +220,10 @@ async fn fixed_keys_never_age_and_are_never_asked_for() {
     let (template, _) = start(&world, &[Play::Keys("idp", None)]);
     template.settled().await;
     let set = json!({"keys": [ED.jwk_with(json!({"kid": "a"}))]}).to_string();
-    let keys = keys::KeySet::parse(set.as_bytes(), &[Algorithm::Ed25519]).unwrap();
+    let keys = KeySet::parse(set.as_bytes(), &[Algorithm::Ed25519]).unwrap();
     let upkeep = Upkeep {
         issuer: Arc::from("file"),
-        allowed: vec![Algorithm::Ed25519],
+        read: Box::new(|document| KeySet::parse(document, &[Algorithm::Ed25519])),
         refresh: Duration::ZERO,
         stale: Duration::ZERO,
         clock: world.surroundings.clock.clone(),

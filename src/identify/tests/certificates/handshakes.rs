@@ -106,7 +106,9 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
         demand: crate::accept::CertificateDemand::Required,
         ..only(ca, Some(folder.write("list.pem", list)))
     };
-    assert!(verifier.replace(ClientTrust::read(&settings).unwrap()));
+    assert!(
+        verifier.replace(ClientTrust::read(&settings, &World::new().surroundings, None).unwrap())
+    );
     assert!(!handshake(&verifier, Some(leaf(&authority, 1))), "revoked");
     assert!(handshake(&verifier, Some(leaf(&authority, 2))));
     assert!(!handshake(&verifier, None), "required now");
@@ -114,7 +116,7 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
         demand: crate::accept::CertificateDemand::Any,
         ..settings.clone()
     };
-    assert!(verifier.replace(ClientTrust::read(&any).unwrap()));
+    assert!(verifier.replace(ClientTrust::read(&any, &World::new().surroundings, None).unwrap()));
     let stranger = Authority::new("evil", lasting);
     assert!(handshake(&verifier, Some(leaf(&stranger, 1))), "any");
     assert!(handshake(&verifier, Some(leaf(&authority, 2))) && handshake(&verifier, None));
@@ -126,7 +128,7 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
         authorities: Vec::new(),
         ..any
     };
-    assert!(verifier.replace(ClientTrust::read(&alone).unwrap()));
+    assert!(verifier.replace(ClientTrust::read(&alone, &World::new().surroundings, None).unwrap()));
     assert!(
         handshake(&verifier, Some(leaf(&stranger, 1))),
         "any, of no authority"
@@ -159,8 +161,8 @@ async fn handshakes_follow_the_present_trust_and_failures_are_told() {
     );
 }
 
-#[test]
-fn trust_that_cannot_be_read_is_told_with_its_file() {
+#[tokio::test]
+async fn trust_that_cannot_be_read_is_told_with_its_file() {
     let folder = Folder::new();
     let good = folder.write("ca.pem", Authority::new("acme", |_| ()).issuer.pem());
     let leaf = folder.write(
@@ -215,7 +217,11 @@ fn trust_that_cannot_be_read_is_told_with_its_file() {
             "broken-list.pem` holds a revocation list that cannot be read",
         ),
     ] {
-        let fault = causes::chain(&ClientTrust::read(&only(ca, crl)).err().unwrap());
+        let fault = causes::chain(
+            &ClientTrust::read(&only(ca, crl), &World::new().surroundings, None)
+                .err()
+                .unwrap(),
+        );
         assert!(fault.contains(part), "{fault}");
     }
 }
