@@ -170,9 +170,9 @@ reasons! {
         "The proof lacks the gateway's nonce." "Repeat the call with the one that the answer brought.";
     ProofReplayed "proof_replayed" [BadCredential] Caller
         "The proof was used before." "Make one for each call.";
-    /// The listener has no `public_url` that a proof could be compared with.
-    ProofAddress "proof_address" [BadCredential] Operator
-        "No proofs are taken here: the gateway does not know its own name." "Tell an operator.";
+    /// The listener has no `public_url` that a proof could be compared with, and offers no scheme for one.
+    ProofAddress "proof_address" [BadCredential] Caller
+        "No proofs are taken at this address." "Use the gateway's own name, or ask an operator to give it one (`public_url`).";
     /// The machine gives no random bytes.
     ProofNonceUnsealed "proof_nonce_unsealed" [Unavailable] Gateway
         "The gateway cannot make a nonce now." "Try again.";

@@ -9,21 +9,23 @@ use serde_json::json;
 use testkit::emulator::{Role, rows};
 use testkit::world::AWS_ACCOUNT;
 use testkit::{
-    Algorithm, Answer, AwsCaller, Emulator, Issuer, Sample, SampleCaller, World, golden,
+    Algorithm, Answer, AwsCaller, Emulator, Issuer, ProofKey, Sample, SampleCaller, World, golden,
 };
 
 use super::stage;
 
-/// The columns: what a caller shows. The first six prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 9] = [
+/// The columns: what a caller shows. The first seven prove nothing or nothing that is bound here.
+const EVIDENCE: [&str; 11] = [
     "none",
     "forged",
     "expired",
     "stranger",
     "thief",
+    "stolen",
     "unbound",
     "neighbour",
     "role",
+    "proven",
     "right",
 ];
 
@@ -51,13 +53,14 @@ async fn every_endpoint_with_every_kind_of_evidence() {
     let world = stage::start(
         stage::WorldPlan {
             policy: policy(),
-            ..stage::plan(&[])
+            ..stage::plan(&[("    address: {plain}\n", &named())])
         }
         .with_aws(),
     )
     .await;
     world.sts.as_ref().unwrap().add(role());
     let stranger = Issuer::start().await.unwrap();
+    let key = ProofKey::generate().unwrap();
     let mut table = String::from(HEADING);
     table.push_str(&format!("{:<106}", ""));
     EVIDENCE
@@ -76,7 +79,10 @@ async fn every_endpoint_with_every_kind_of_evidence() {
             let mut lent = String::new();
             for evidence in EVIDENCE {
                 let before = world.emulator.heads();
-                let caller = shows(&world, &stranger, evidence, endpoint.sender);
+                let caller = match evidence {
+                    "stolen" | "proven" => shows_bound(&world, &key, evidence, &endpoint),
+                    _ => shows(&world, &stranger, evidence, endpoint.sender),
+                };
                 let answer = ask(&caller, &endpoint).await;
                 let sent = world.emulator.heads() - before;
                 let place = format!("{} {} with {evidence}", endpoint.method, endpoint.path);
@@ -107,8 +113,9 @@ What every endpoint answers, by what the caller shows. HTTP status; for gRPC the
 none       no credential                     unbound    a good token of somebody whom no binding names
 forged     a good token, signature changed   neighbour  a good token of another team, which may do everything in its own project
 expired    a token of yesterday              role       a call to AWS, signed by a role that may export
-stranger   an issuer that we do not know     right      a good token of whoever may do it
-thief      a call to AWS, signed wrongly     lent       the credential of ours that went to the backend for \"right\"
+stranger   an issuer that we do not know     proven     a token that is bound to a key, with its proof, of one who may export
+thief      a call to AWS, signed wrongly     right      a good token of whoever may do it
+stolen     a token that is bound to a key    lent       the credential of ours that went to the backend for \"right\"
 
 * An export that names no app went to the neighbour's own project; the list of projects held the neighbour's own.
 
@@ -340,6 +347,36 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
         _ => mint(world.issuer.claims(right)),
     };
     world.plain_caller().bearer(&token)
+}
+
+/// What callers know the gateway by; proofs need no nonce here.
+const PUBLIC: &str = "https://gateway.example";
+
+fn named() -> String {
+    format!("    address: {{plain}}\n    public_url: {PUBLIC}\ndpop: {{ nonce: optional }}\n")
+}
+
+/// A token that is bound to a key: as a bearer token, of the caller that is right; and with a proof for this very call, of one who may
+/// export to its app, and nothing else.
+fn shows_bound(world: &World, key: &ProofKey, evidence: &str, endpoint: &Endpoint) -> SampleCaller {
+    let is_proven = evidence == "proven";
+    let subject = match is_proven || endpoint.sender {
+        true => "ci:sender",
+        false => "ci:steward",
+    };
+    let claims = world.issuer.claims(subject);
+    let claims = claims.set("cnf", json!({ "jkt": key.thumbprint() }));
+    let token = world.issuer.mint(claims, Algorithm::Rs256);
+    if !is_proven {
+        return world.plain_caller().bearer(&token);
+    }
+    let path = endpoint.path.split('?').next().unwrap_or_default();
+    let (method, url) = (endpoint.method.as_str(), format!("{PUBLIC}{path}"));
+    let proof = key.proof(method, &url, &token, json!({}));
+    world
+        .plain_caller()
+        .header("authorization", &format!("DPoP {token}"))
+        .header("dpop", &proof)
 }
 
 async fn ask(caller: &SampleCaller, endpoint: &Endpoint) -> Answer {
