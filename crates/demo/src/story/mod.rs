@@ -16,6 +16,7 @@ mod narrator;
 mod possession;
 mod queries;
 mod refusals;
+mod roles;
 mod settings;
 mod stay;
 
@@ -36,7 +37,7 @@ pub async fn demo(stay: bool) -> Result<(), String> {
     } else {
         stay::Plan::passing()
     };
-    let world = World::start_with(possession::with_listener(plan.world)).await?;
+    let world = World::start_with(possession::with_listener(plan.world).with_aws()).await?;
     let watching = tokio::spawn(world.gateway.clone().watch());
     let mut narrator = Narrator::new(&world, ink);
     introduce(&narrator);
@@ -65,6 +66,7 @@ async fn tell(narrator: &mut Narrator<'_>) -> Result<(), String> {
     batches::tell(narrator, &token).await?;
     let ann = queries::tell(narrator).await?;
     developer::tell(narrator, &ann).await?;
+    roles::tell(narrator).await?;
     possession::tell(narrator).await?;
     refusals::tell(narrator, &token, &ann).await?;
     moves::tell(narrator).await
@@ -101,6 +103,10 @@ fn introduce(narrator: &Narrator<'_>) {
                 "{} (an emulator of Lightstep: OTLP, its own older formats and the query API)",
                 world.emulator.url()
             ),
+        ),
+        (
+            "aws",
+            "STS, in small: it checks signatures, and says who signed".to_owned(),
         ),
         (
             "files",
