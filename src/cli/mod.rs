@@ -6,6 +6,7 @@
 //! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
 
 mod argument;
+mod aws;
 mod check;
 mod developer;
 mod explain;
@@ -134,6 +135,16 @@ pub enum Command {
         /// `DPoP` with a proof for this method and URL.
         #[arg(long, num_args = 2, value_names = ["METHOD", "URL"])]
         proof: Option<Vec<String>>,
+        /// Sign a call to AWS instead, with the credentials of the environment (`AWS_ACCESS_KEY_ID`, …): what proves an AWS role
+        /// to a gateway, for 15 minutes. Nothing is sent.
+        #[arg(long, requires = "audience", conflicts_with_all = ["proof", "gateway"])]
+        aws: bool,
+        /// With `--aws`: the gateway's audience, `lightkeeper:gateway.acme.example`.
+        #[arg(long, requires = "aws")]
+        audience: Option<String>,
+        /// With `--aws`: the region to sign for; default: `AWS_REGION` or `AWS_DEFAULT_REGION`.
+        #[arg(long, requires = "aws")]
+        region: Option<String>,
         #[command(subcommand)]
         command: Option<TokenCommand>,
     },
@@ -233,9 +244,16 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
             ..
         } => token::token(&command),
         Command::Token {
+            aws: true,
+            audience,
+            region,
+            ..
+        } => aws::token(audience.as_deref().unwrap_or_default(), region.as_deref()),
+        Command::Token {
             gateway,
             proof,
             command: None,
+            ..
         } => developer::token(&gateway, proof.as_deref()),
         Command::Login(arguments) => developer::login(&arguments),
         Command::Logout(arguments) => developer::logout(&arguments),

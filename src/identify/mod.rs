@@ -49,7 +49,8 @@ pub(crate) use anchors::bundled_anchors;
 pub(crate) use authority::AuthorityFault;
 pub(crate) use authority::anchors as signing_certificates;
 pub(crate) use aws::{
-    ArnPattern, has_dual_stack, has_fips, has_global_endpoint, is_account, is_region_of, partitions,
+    ArnPattern, has_dual_stack, has_fips, has_global_endpoint, is_account, is_region_of,
+    partitions, regional_host,
 };
 pub use aws::{AwsSettings, StsEndpoints};
 pub(crate) use bundle::{BUNDLE_REFRESH, BUNDLE_STALE};
@@ -255,7 +256,7 @@ impl Identifier {
 
     /// The same room, which knows the callers of these AWS accounts and no others; reads files and asks nothing. Reports all
     /// faults at once. `previous`: the room before; what did not change keeps what it remembers.
-    pub(crate) fn with_aws(
+    pub fn with_aws(
         self,
         settings: &[AwsSettings],
         previous: Option<&Identifier>,

@@ -159,6 +159,13 @@ pub(crate) fn hosts(partition: &str, regions: &[String], which: StsEndpoints) ->
     found
 }
 
+/// The plain host of a region, of whichever partition.
+pub(crate) fn regional_host(region: &str) -> Option<String> {
+    let partition = partitions().find(|partition| is_region_of(partition, region))?;
+    let hosts = hosts(partition, &[region.to_owned()], StsEndpoints::default());
+    hosts.into_iter().next().map(|one| one.host)
+}
+
 fn named(partition: &str) -> Option<&'static Partition> {
     PARTITIONS.iter().find(|one| one.name == partition)
 }

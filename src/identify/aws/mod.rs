@@ -17,7 +17,7 @@ mod tests;
 pub(crate) use arn::{ArnPattern, is_account};
 pub use endpoints::StsEndpoints;
 pub(crate) use endpoints::{
-    StsHost, has_dual_stack, has_fips, has_global_endpoint, is_region_of, partitions,
+    StsHost, has_dual_stack, has_fips, has_global_endpoint, is_region_of, partitions, regional_host,
 };
 
 use std::net::IpAddr;
