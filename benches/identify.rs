@@ -1,4 +1,5 @@
-//! What it costs to know a caller: a token seen for the first time, one that is remembered, and one with a proof of possession.
+//! What it costs to know a caller: a token seen for the first time, one that is remembered, one with a proof of possession, and a
+//! signed call to AWS.
 //!
 //! What it does: signs tokens of an ordinary size (a dozen claims, ten groups) and times `identify` alone,
 //! in one thread. What it refuses to know: sockets, policy. Invariant: "cold" never meets a token twice.
@@ -26,10 +27,12 @@ use http::HeaderValue;
 use lightkeeper::accept::{Caller, Carrier, Presented, PresentedProof, ProofLines};
 use lightkeeper::clock::{Clock, UnixMillis};
 use lightkeeper::identify::{
-    ALGORITHMS, ClaimPath, DpopSettings, Events, Identifier, IssuerSettings, KeyAccess, KeySource,
-    Surroundings, TokensTaken,
+    ALGORITHMS, AwsSettings, ClaimPath, DpopSettings, Events, Identifier, IssuerSettings,
+    KeyAccess, KeySource, StsEndpoints, Surroundings, TokensTaken,
 };
 use serde_json::{Value, json};
+use testkit::sigv4::PresignedCall;
+use testkit::{AwsCaller, Sts};
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://acme.okta.example/oauth2/default";
@@ -319,5 +322,94 @@ fn possession(criterion: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, identify, possession);
+/// A role's signed call to AWS: `cold` is taken apart, written anew and asked about at a server on loopback, over TLS on a
+/// connection that stands; `cached` is remembered.
+fn role(criterion: &mut Criterion) {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()
+        .unwrap();
+    let sts = runtime
+        .block_on(Sts::start(&["eu-west-1"], || NOW))
+        .unwrap();
+    let caller_of_aws = sts.add(AwsCaller::role("123456789012", "checkout-lambda", "i-0abc"));
+    let audience = "lightkeeper:gateway.acme.example";
+    let tokens: Vec<HeaderValue> = (0..i64::try_from(BATCH).unwrap())
+        .map(|number| PresignedCall::new("eu-west-1", audience, NOW - number))
+        .map(|call| {
+            format!("Bearer {}", call.token(&caller_of_aws.keys))
+                .parse()
+                .unwrap()
+        })
+        .collect();
+    let settings = AwsSettings {
+        name: "aws".to_owned(),
+        audience: audience.to_owned(),
+        accounts: vec!["123456789012".to_owned()],
+        partition: "aws".to_owned(),
+        regions: vec!["eu-west-1".to_owned()],
+        endpoints: StsEndpoints::default(),
+        max_age: Duration::from_secs(900),
+        cache: Duration::from_secs(300),
+        connect: Some(("127.0.0.1".to_owned(), sts.address().port())),
+        ca: Some(sts.ca()),
+        egress: Default::default(),
+        calls_per_second: 10_000,
+        concurrent_calls: 16,
+    };
+    let open = || {
+        let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));
+        let surroundings = Surroundings {
+            clock,
+            token_bytes: 16 << 10,
+            events: Events::ignored(),
+            runtime: runtime.handle().clone(),
+        };
+        Identifier::new(&[], Vec::new(), surroundings, None)
+            .unwrap()
+            .with_aws(std::slice::from_ref(&settings), None)
+            .unwrap()
+    };
+    criterion.bench_function("identify/aws/cold", |bench| {
+        bench.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            let mut left = rounds;
+            while left > 0 {
+                let identifier = open();
+                let batch = usize::try_from(left.min(BATCH - 1)).unwrap();
+                // The first opens the connection.
+                let first = caller(tokens.first().unwrap());
+                runtime.block_on(identifier.identify(first)).unwrap();
+                total += runtime.block_on(async {
+                    let began = Instant::now();
+                    for token in tokens.iter().skip(1).take(batch) {
+                        black_box(identifier.identify(caller(token)).await.unwrap());
+                    }
+                    began.elapsed()
+                });
+                left -= batch as u64;
+            }
+            total
+        });
+    });
+    let identifier = open();
+    let known = tokens.first().unwrap();
+    runtime
+        .block_on(identifier.identify(caller(known)))
+        .unwrap();
+    criterion.bench_function("identify/aws/cached", |bench| {
+        bench.iter_custom(|rounds| {
+            runtime.block_on(async {
+                let began = Instant::now();
+                for _ in 0..rounds {
+                    black_box(identifier.identify(caller(known)).await.unwrap());
+                }
+                began.elapsed()
+            })
+        });
+    });
+}
+
+criterion_group!(benches, identify, possession, role);
 criterion_main!(benches);
