@@ -31,6 +31,7 @@ mod query;
 mod raw;
 mod report;
 mod spiffe;
+mod ssf;
 mod upstreams;
 mod vault;
 mod ways_out;

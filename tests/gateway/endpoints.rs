@@ -14,11 +14,12 @@ use testkit::{
 
 use super::stage;
 
-/// The columns: what a caller shows. The first seven prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 11] = [
+/// The columns: what a caller shows. The first eight prove nothing or nothing that is bound here.
+const EVIDENCE: [&str; 12] = [
     "none",
     "forged",
     "expired",
+    "ended",
     "stranger",
     "thief",
     "stolen",
@@ -53,6 +54,8 @@ async fn every_endpoint_with_every_kind_of_evidence() {
     let world = stage::start(
         stage::WorldPlan {
             policy: policy(),
+            more: "revocations: { file: revocations.yaml }".to_owned(),
+            files: vec![("revocations.yaml".to_owned(), REVOCATIONS.to_owned())],
             ..stage::plan(&[("    address: {plain}\n", &named())])
         }
         .with_aws(),
@@ -106,6 +109,10 @@ async fn every_endpoint_with_every_kind_of_evidence() {
         .unwrap_or_else(|difference| panic!("{difference}"));
 }
 
+/// What the evidence `ended` is.
+const REVOCATIONS: &str =
+    "version: 1\nrevocations:\n  - { issuer: acme, jti: ended, until: 2126-01-01T00:00:00Z }\n";
+
 const HEADING: &str = "\
 What every endpoint answers, by what the caller shows. HTTP status; for gRPC the gRPC status (0 OK, 7 PERMISSION_DENIED,
 12 UNIMPLEMENTED, 16 UNAUTHENTICATED). Everything but 200, 202, 204 and 0 is refused by the gateway: the backend saw nothing.
@@ -113,9 +120,10 @@ What every endpoint answers, by what the caller shows. HTTP status; for gRPC the
 none       no credential                     unbound    a good token of somebody whom no binding names
 forged     a good token, signature changed   neighbour  a good token of another team, which may do everything in its own project
 expired    a token of yesterday              role       a call to AWS, signed by a role that may export
-stranger   an issuer that we do not know     proven     a token that is bound to a key, with its proof, of one who may export
-thief      a call to AWS, signed wrongly     right      a good token of whoever may do it
-stolen     a token that is bound to a key    lent       the credential of ours that went to the backend for \"right\"
+ended      a good token that was revoked     proven     a token that is bound to a key, with its proof, of one who may export
+stranger   an issuer that we do not know     right      a good token of whoever may do it
+thief      a call to AWS, signed wrongly     lent       the credential of ours that went to the backend for \"right\"
+stolen     a token that is bound to a key
 
 * An export that names no app went to the neighbour's own project; the list of projects held the neighbour's own.
 
@@ -288,7 +296,27 @@ fn own() -> Vec<Endpoint> {
         let page = Endpoint::new(Method::GET, path.to_owned(), Vec::new(), Vec::new(), false);
         Endpoint { own: true, ..page }
     };
-    pages.map(page).into()
+    let pushed = [
+        (
+            "/.lightkeeper/backchannel-logout",
+            "application/x-www-form-urlencoded",
+            "logout_token=a.b.c",
+        ),
+        (
+            "/.lightkeeper/ssf/events",
+            "application/secevent+jwt",
+            "a.b.c",
+        ),
+    ]
+    .map(|(path, kind, body)| {
+        let headers = vec![("content-type", kind)];
+        let pushed = Endpoint::new(Method::POST, path.to_owned(), headers, body.into(), false);
+        Endpoint {
+            own: true,
+            ..pushed
+        }
+    });
+    pages.map(page).into_iter().chain(pushed).collect()
 }
 
 impl Endpoint {
@@ -335,6 +363,7 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
                 .issued_in(-90_000)
                 .expires_in(-86_400),
         ),
+        "ended" => mint(world.issuer.claims(right).set("jti", "ended")),
         "stranger" => stranger.mint(stranger.claims(right), Algorithm::Rs256),
         "thief" => {
             let mut thief = role();

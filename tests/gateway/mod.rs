@@ -39,6 +39,7 @@ mod rates;
 mod recipes;
 mod reload;
 mod restraint;
+mod revocations;
 mod report_answers;
 mod remembered;
 mod reports;
