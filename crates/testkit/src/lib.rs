@@ -7,6 +7,7 @@
 //! Invariant: the product's library and its image hold nothing of this.
 
 pub mod answers;
+pub mod asked;
 pub mod calls;
 pub mod certificates;
 pub mod coding;
@@ -27,12 +28,13 @@ pub mod vendors;
 pub mod world;
 
 pub use answers::{Answer, Partial};
+pub use asked::{Question, TokenJudge, TokenWord};
 pub use calls::{CallFault, SampleCaller};
 pub use certificates::{Authority, DevelopmentCertificates, Leaf, LeafPlan, write_certificates};
 pub use coding::Coding;
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
 pub use formats::{Carrier, Format};
-pub use issuer::{Algorithm, Claims, Issuer, IssuerOptions, run_issuer};
+pub use issuer::{Algorithm, Claims, Issuer, IssuerFault, IssuerOptions, run_issuer};
 pub use proof::ProofKey;
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
