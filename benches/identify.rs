@@ -145,6 +145,9 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),
         refresh: Duration::from_secs(3600),
+        introspection: None,
+        cluster: None,
+        attributes: Vec::new(),
     };
     let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));
     let runtime = runtime.handle().clone();

@@ -399,7 +399,7 @@ pub fn accepted(call: &Call, profile: &Profile) -> Value {
 
 /// What `identify` says.
 pub fn identified(facts: &Facts, verified: bool) -> Value {
-    json!({
+    let mut told = json!({
         "verified": verified,
         "method": facts.method.name(),
         "issuer": &*facts.issuer,
@@ -416,7 +416,15 @@ pub fn identified(facts: &Facts, verified: bool) -> Value {
             "ca": &*certificate.ca,
             "sha256": certificate.fingerprint,
         })),
-    })
+    });
+    let proven = facts
+        .attributes
+        .iter()
+        .map(|attribute| json!({ "name": &*attribute.name, "value": attribute.value.as_deref() }));
+    if let (Some(members), false) = (told.as_object_mut(), facts.attributes.is_empty()) {
+        members.insert("attributes".to_owned(), proven.collect());
+    }
+    told
 }
 
 fn decided(verdict: &Verdict, policy: &Policy) -> Value {

@@ -8,6 +8,7 @@
     reason = "a test that cannot be set up has failed"
 )]
 
+mod asked;
 mod client_tokens;
 mod explain;
 mod certificates;

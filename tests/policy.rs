@@ -97,6 +97,7 @@ fn facts(text: &str) -> Facts {
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: None,
+        attributes: Vec::new(),
         client_binding: None,
         aws: None,
         doubts: Doubts::default(),
@@ -108,9 +109,6 @@ fn facts(text: &str) -> Facts {
         dns: Vec::new(),
         subject: "CN=leaf".to_owned(),
         fingerprint: String::new(),
-        serial: String::new(),
-        key: String::new(),
-        not_before: 0,
         not_after: i64::MAX,
     };
     let mut presented = method == Method::Mtls;

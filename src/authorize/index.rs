@@ -82,7 +82,9 @@ impl SubjectIndex {
                 self.certificates.candidates_by_id(facts, &mut visit);
                 self.issuers.get(&*facts.issuer)
             }
-            Method::Oidc | Method::Assertion | Method::Session => self.issuers.get(&*facts.issuer),
+            Method::Oidc | Method::Assertion | Method::Introspection | Method::Session => {
+                self.issuers.get(&*facts.issuer)
+            }
             Method::Aws => {
                 self.aws.candidates(facts, &mut visit);
                 self.issuers.get(&*facts.issuer)

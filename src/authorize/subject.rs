@@ -64,7 +64,12 @@ impl Subject {
         let issued = match (&self.issuer, facts.method) {
             (
                 Some(IssuerName::Oidc(issuer)),
-                Method::Oidc | Method::Assertion | Method::Session | Method::JwtSvid | Method::Aws,
+                Method::Oidc
+                | Method::Assertion
+                | Method::Introspection
+                | Method::Session
+                | Method::JwtSvid
+                | Method::Aws,
             ) => **issuer == *facts.issuer,
             (Some(IssuerName::Authority(authority)), Method::Mtls) => **authority == *facts.issuer,
             (Some(IssuerName::Mtls) | None, Method::Mtls) => true,
@@ -77,7 +82,11 @@ impl Subject {
             (Some(IssuerName::Oidc(_)), Method::Mtls | Method::ClientToken)
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_)) | None,
-                Method::Oidc | Method::Assertion | Method::Session | Method::ClientToken,
+                Method::Oidc
+                | Method::Assertion
+                | Method::Introspection
+                | Method::Session
+                | Method::ClientToken,
             )
             | (
                 Some(IssuerName::Mtls | IssuerName::Authority(_) | IssuerName::ClientTokens),
@@ -85,7 +94,11 @@ impl Subject {
             )
             | (
                 Some(IssuerName::ClientTokens),
-                Method::Oidc | Method::Assertion | Method::Session | Method::Mtls,
+                Method::Oidc
+                | Method::Assertion
+                | Method::Introspection
+                | Method::Session
+                | Method::Mtls,
             )
             | (_, Method::Webhook) => false,
         };

@@ -77,6 +77,7 @@ fn member(group: &str) -> Facts {
         groups: vec![group.to_owned()],
         claims: serde_json::Map::new(),
         certificate: None,
+        attributes: Vec::new(),
         client_binding: None,
         aws: None,
         doubts: Doubts::default(),

@@ -31,6 +31,7 @@ use crate::pem::{self, PemFault};
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
 use crate::route;
+use crate::transform::proven_mark;
 
 /// How long an issuer's keys are waited for.
 const KEYS_TIMEOUT: Duration = Duration::from_secs(10);
@@ -171,7 +172,6 @@ async fn walk(
         .with_aws(&checked.aws, None)
         .map_err(ExplainFault::Issuers)?
         .with_client_tokens(&checked.client_tokens())
-        .with_revocations(&loaded.revocations)
         .with_policy_claims(
             checked
                 .issuers
@@ -200,6 +200,9 @@ async fn walk(
         _ => Vec::new(),
     };
     let mark = |name: &str| {
+        if let Some(proven) = proven_mark(&facts, name) {
+            return proven;
+        }
         let mut values = attributes
             .iter()
             .filter(|(given, _)| *given == name)
@@ -313,10 +316,7 @@ async fn facts(
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, ExplainFault> {
     if let Some(file) = &arguments.certificate {
-        let chain = pem::chain(file)?;
-        let holder = by_certificate(&chain, checked, identifier.surroundings(), now).await?;
-        let counts = |facts| identifier.revoked_for_explain(&facts).map(|()| facts);
-        return Ok(holder.and_then(counts));
+        return by_certificate(&pem::chain(file)?, checked, identifier.surroundings(), now).await;
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
@@ -341,11 +341,9 @@ async fn facts(
         let Some(issuer) = issuer else {
             return Err(ExplainFault::NoIssuer);
         };
-        let told = identifier
+        return Ok(identifier
             .identify_claims_for_explain(issuer, claims)
-            .map_err(|rejection| rejection.reason);
-        let counts = |facts| identifier.revoked_for_explain(&facts).map(|()| facts);
-        return Ok(told.and_then(counts));
+            .map_err(|rejection| rejection.reason));
     }
     identifier.settled(KEYS_TIMEOUT).await;
     let identity = identifier.identify(caller).await;

@@ -18,7 +18,7 @@ use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
     alerts, assertions, aws, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
-    query, ssf, vault, web,
+    query, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::{AppPath, BackendId, BackendNames};
@@ -27,8 +27,7 @@ use crate::authorize::{AwsAccounts, BackendUse, CertificateAuthority, TrustDomai
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name};
 use crate::identify::{
-    AwsSettings, CLIENT_CERTIFICATES, ClientTokenSettings, DpopSettings, IssuerSettings,
-    LoginSettings, TransmitterSettings, WebhookSettings,
+    AwsSettings, ClientTokenSettings, DpopSettings, IssuerSettings, LoginSettings, WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::Profile;
@@ -60,10 +59,6 @@ pub struct Checked {
     pub dpop: DpopSettings,
     pub login: Option<LoginSettings>,
     pub alerts: AlertSettings,
-    /// The file of revocations; not read here.
-    pub revocations: Option<PathBuf>,
-    /// Transmitters of security events.
-    pub transmitters: Vec<TransmitterSettings>,
     /// The policy file; not read here.
     pub policy: PathBuf,
     pub audit: AuditSettings,
@@ -147,22 +142,6 @@ impl Checked {
                     name,
                     trust_domains,
                 });
-            }
-        }
-        found
-    }
-
-    /// The names of all authorities for client certificates, as records have them, each once.
-    pub(crate) fn authority_names(&self) -> Vec<String> {
-        let mut found: Vec<String> = Vec::new();
-        for authority in self.listeners.iter().flat_map(client_ca::authorities) {
-            let named = if authority.short {
-                CLIENT_CERTIFICATES
-            } else {
-                &authority.name
-            };
-            if !found.iter().any(|known| known == named) {
-                found.push(named.to_owned());
             }
         }
         found
@@ -344,6 +323,9 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         }
     }
     let ingest = ingest::ingest(report, &raw.ingest);
+    if !ingest.stamp {
+        issuers::without_stamp(report, &raw.issuers);
+    }
     let of_known = settings.iter().zip(&backends.list);
     for (one, _) in of_known.filter(|(_, written)| written.is_known) {
         backend::compression(
@@ -360,10 +342,6 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     let login = web::login(report, raw, session_keys);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
     let alerts = alerts::alerts(report, &raw.alerts, &egress);
-    let revocations = raw.revocations.as_ref();
-    let revocations = revocations
-        .map(|given| report.path(&given.file, "revocations.file", Content::RevokedProofs));
-    let transmitters = ssf::transmitters(report, raw, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
     let audit = audit(report, &raw.audit, &limits);
@@ -392,11 +370,6 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         dpop,
         login,
         alerts,
-        revocations: match revocations {
-            Some(path) => Some(path?),
-            None => None,
-        },
-        transmitters,
         policy: policy?,
         audit: audit?,
         limits,

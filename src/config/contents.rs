@@ -19,7 +19,7 @@ use crate::apps::AppPath;
 use crate::document::{self, Diagnostic, ReadFault};
 use crate::forward::PostAddress;
 use crate::identify::WEBHOOK_SECRET_LEAST_BYTES;
-use crate::identify::{bundled_anchors, session_key_bytes, signing_certificates};
+use crate::identify::{AssertionKey, bundled_anchors, session_key_bytes, signing_certificates};
 use crate::pem;
 use crate::secret::{Secret, SecretFault, SecretRef};
 
@@ -54,7 +54,9 @@ pub(crate) fn check(file: &Path, named: &[NamedFile]) -> Vec<Diagnostic> {
 /// an error.
 fn exposed(file: &Path, named: &NamedFile) -> Option<Diagnostic> {
     let makes_others = match &named.content {
-        Content::SessionKey(SecretRef::File(_)) | Content::Key { .. } => true,
+        Content::SessionKey(SecretRef::File(_))
+        | Content::Key { .. }
+        | Content::AssertionKey { .. } => true,
         Content::Secret(SecretRef::File(_))
         | Content::SecretUrl(SecretRef::File(_))
         | Content::ProxyCredentials(SecretRef::File(_))
@@ -167,11 +169,17 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
         Content::Created => created(&named.path),
         // Its mistakes were told when it was read.
         Content::Profile => Ok(()),
-        Content::Policy | Content::RevokedProofs => read(&named.path, tried(&named.path)).map(drop),
+        Content::Policy => read(&named.path, tried(&named.path)).map(drop),
         Content::Certificates => certificates(&read(&named.path, tried(&named.path))?).map(drop),
         Content::Key { certificate } => {
             let bytes = read(&named.path, looked_for(&named.path, folder))?;
             key(&bytes, certificate)
+        }
+        Content::AssertionKey { algorithm } => {
+            let bytes = read(&named.path, looked_for(&named.path, folder))?;
+            AssertionKey::read(&bytes, algorithm.as_deref(), None)
+                .map(drop)
+                .map_err(|fault| FileFault(fault.to_string(), None))
         }
         Content::Trust => trust(&read(&named.path, tried(&named.path))?),
         Content::ClientAuthority { single } => {

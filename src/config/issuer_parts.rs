@@ -6,11 +6,15 @@
 use std::time::Duration;
 
 use super::address::HttpUrl;
+use super::claims::claim;
 use super::limits::{duration_between, hours};
 use super::raw::RawIssuer;
 use super::report::ConfigFindings;
 use crate::document::{Spanned, name, names, nearest};
-use crate::identify::{CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS};
+use crate::identify::{
+    AttributeSource, CLIENT_CERTIFICATES, CLIENT_TOKENS, PROVEN_ATTRIBUTES, WEBHOOKS,
+};
+use crate::otlp::RESERVED;
 
 /// The asymmetric JOSE algorithms (RFC 7518 section 3.1, RFC 8037) that can be verified here;
 /// `Ed25519` is RFC 9864's name for what most issuers still call `EdDSA`.
@@ -21,7 +25,7 @@ pub(crate) const ALGORITHMS: [&str; 11] = [
 
 /// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
 /// client token did.
-pub(crate) const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
+const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 
 /// Our own name for an issuer. `None`: it was reported.
 pub(crate) fn own_name(
@@ -80,6 +84,46 @@ pub(crate) fn times(
         Duration::from_secs(60)..=hours(9000),
     );
     (leeway, max_lifetime)
+}
+
+/// The longest name of an attribute, as policies have it.
+const ATTRIBUTE_NAME_LIMIT_BYTES: usize = 256;
+
+/// `attributes_from`: what a token proves of the resources that its bearer sends.
+pub(crate) fn attributes_from(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawIssuer,
+    index: usize,
+) -> Vec<AttributeSource> {
+    let mut sources = Vec::new();
+    let whole = format!("issuers[{index}].attributes_from");
+    for (attribute, path) in &raw.attributes_from {
+        let key = attribute.value.as_str();
+        if !(1..=ATTRIBUTE_NAME_LIMIT_BYTES).contains(&key.len())
+            || key.chars().any(char::is_control)
+        {
+            let message = format!(
+                "a name in `{whole}` must be 1 to {ATTRIBUTE_NAME_LIMIT_BYTES} bytes without control characters"
+            );
+            report.error(attribute, message);
+            continue;
+        }
+        if key.starts_with(RESERVED) {
+            let message =
+                format!("`{whole}`: names that begin with `{RESERVED}` are the gateway's own");
+            report.error_with_hint(attribute, message, "choose another name");
+        }
+        let claim = claim(report, Some(path), &format!("{whole}.{key}"), "");
+        sources.extend(claim.map(|claim| AttributeSource {
+            name: key.into(),
+            claim,
+        }));
+        if sources.len() == PROVEN_ATTRIBUTES + 1 {
+            let message = format!("`{whole}` has more than {PROVEN_ATTRIBUTES} attributes");
+            report.error(attribute, message);
+        }
+    }
+    sources
 }
 
 /// Texts that must not be empty.

@@ -9,9 +9,12 @@ use std::time::Duration;
 use super::address::HttpUrl;
 use super::assertions;
 use super::claims::{claim, subject_claims};
+use super::cluster::{cluster, is_cluster, without_cluster};
 use super::egress::{first_asked, own, route};
+use super::introspection::{ambiguities, introspection};
 use super::issuer_parts::{
-    ALGORITHMS, IN_PLAINTEXT, algorithms, fetched_url, own_name, place, texts, times,
+    ALGORITHMS, IN_PLAINTEXT, algorithms, attributes_from, fetched_url, own_name, place, texts,
+    times,
 };
 use super::limits::{duration_between, hours};
 use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawProof, RawTokens};
@@ -20,8 +23,9 @@ use super::spiffe::trust_domain;
 use super::vault;
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
-use crate::identify::{IssuerSettings, KeyAccess, KeySource, TokensTaken};
+use crate::identify::{ClusterSettings, IssuerSettings, KeyAccess, KeySource, TokensTaken};
 use crate::media_type::jose_type;
+use crate::secret::SecretRef;
 
 /// `login`: how people log in. Its issuer is asked for more than its keys, and knows clients that are no APIs.
 pub(crate) fn issuers(
@@ -61,6 +65,8 @@ pub(crate) fn issuers(
             ..settings
         };
         let is_in_use = login.is_some()
+            || settings.introspection.is_some()
+            || settings.cluster.is_some()
             || (settings.key_access.ca.is_none() && !matches!(settings.keys, KeySource::File(_)));
         if let (Some(given), false) = (&issuer.ca, is_in_use) {
             let hint = "remove `ca`, or let the keys be found by discovery or `jwks: { url: … }`";
@@ -96,7 +102,21 @@ pub(crate) fn issuers(
         }
         checked.push(settings);
     }
+    ambiguities(report, raw);
     checked
+}
+
+/// Reports what issuers are to prove of resources that are not read.
+pub(crate) fn without_stamp(report: &mut ConfigFindings<'_>, raw: &[RawIssuer]) {
+    for (index, issuer) in raw.iter().enumerate() {
+        if let Some((first, _)) = issuer.attributes_from.0.first() {
+            let message = format!(
+                "`issuers[{index}].attributes_from` cannot be kept: with `ingest.stamp: off` exports pass unread"
+            );
+            let hint = "leave it out, or have exports read (`stamp: on`)";
+            report.error_with_hint(first, message, hint);
+        }
+    }
 }
 
 /// The clients of a login, each with the key that names it.
@@ -160,18 +180,35 @@ fn one(
         .jwks
         .as_ref()
         .is_some_and(|keys| keys.value.file.is_some() || keys.value.url.is_some());
-    let issuer = if !has_place || has_login {
+    let is_cluster = is_cluster(&named.value);
+    let cluster = if is_cluster {
+        cluster(report, index, raw, named, has_login)
+    } else {
+        without_cluster(report, index, raw);
+        None
+    };
+    let introspection = match &raw.introspection {
+        Some(given) if !is_cluster => Some(introspection(report, index, given)),
+        _ => None,
+    };
+    let issuer = if is_cluster {
+        cluster
+            .as_ref()
+            .map(|cluster| cluster.api.replacen("https", "kubernetes", 1))
+    } else if !has_place || has_login {
         discovered(report, named, &subject("issuer"), has_login)
     } else {
         compared(report, named, &subject("issuer"))
     };
     let audiences = texts(report, &raw.audiences, &subject("audiences"));
     let algorithms = algorithms(report, raw, &ALGORITHMS);
-    let keys = match &raw.jwks {
-        Some(given) => key_source(report, given, &format!("issuers[{index}]")),
-        None => Some((KeySource::Discovery, KeyAccess::default())),
+    let keys = match (&raw.jwks, &cluster) {
+        (_, Some(cluster)) => Some(keys_of(cluster)),
+        (Some(given), None) => key_source(report, given, index),
+        (None, None) => Some((KeySource::Discovery, KeyAccess::default())),
     };
     let ca = match &raw.ca {
+        _ if is_cluster => None,
         Some(given) => Some(report.path(given, &subject("ca"), Content::Trust)?),
         None => None,
     };
@@ -239,23 +276,40 @@ fn one(
         max_lifetime,
         stale_keys,
         refresh,
+        introspection: match introspection {
+            Some(checked) => Some(checked?),
+            None => None,
+        },
+        cluster,
+        attributes: attributes_from(report, raw, index),
     })
 }
 
-/// Where keys are, as `jwks` of what stands at `owner` says. `None`: it was reported.
-pub(crate) fn key_source(
+/// Where an API server has its keys. What its discovery document calls `jwks_uri` may lead out of the cluster.
+fn keys_of(cluster: &ClusterSettings) -> (KeySource, KeyAccess) {
+    let access = KeyAccess {
+        token: Some(SecretRef::File(cluster.token_file())),
+        ca: Some(cluster.ca_file()),
+    };
+    (
+        KeySource::Url(format!("{}/openid/v1/jwks", cluster.api)),
+        access,
+    )
+}
+
+fn key_source(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<RawKeys>,
-    owner: &str,
+    index: usize,
 ) -> Option<(KeySource, KeyAccess)> {
-    let subject = |key: &str| format!("{owner}.jwks.{key}");
+    let subject = |key: &str| format!("issuers[{index}].jwks.{key}");
     let RawKeys {
         file,
         url,
         token,
         ca,
     } = &at.value;
-    let whole = format!("{owner}.jwks");
+    let whole = format!("issuers[{index}].jwks");
     let source = match (file, url) {
         (Some(_), Some(_)) => {
             let hint = "write `{ file: jwks.json }` or `{ url: https://… }`";
@@ -342,7 +396,7 @@ fn discovered(
 
 /// An `issuer` that is only compared with `iss`: AD FS writes `http://{host}/adfs/services/trust`, and Google has written
 /// `accounts.google.com`.
-pub(crate) fn compared(
+fn compared(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<String>,
     subject: &str,

@@ -27,6 +27,8 @@ pub(crate) enum Content {
     Certificates,
     /// A PEM private key that belongs to the chain in this file.
     Key { certificate: PathBuf },
+    /// A PEM private key that signs assertions, by this JOSE algorithm if one is named.
+    AssertionKey { algorithm: Option<String> },
     /// PEM trust anchors.
     Trust,
     /// PEM anchors of one authority for client certificates; `single`: one certificate, because nothing tells several apart.
@@ -39,8 +41,6 @@ pub(crate) enum Content {
     Bundle,
     /// The same, with certificates for X.509-SVIDs.
     AuthorityBundle,
-    /// What is revoked, which is checked elsewhere.
-    RevokedProofs,
     /// The policy, which is checked elsewhere.
     Policy,
     /// A backend's profile, which is read where it is named.

@@ -6,7 +6,7 @@
 
 use super::bundle::bundle;
 use super::claims::{claim, subject_claims};
-use super::issuer_parts::{algorithms, own_name, place, texts, times};
+use super::issuer_parts::{algorithms, attributes_from, own_name, place, texts, times};
 use super::raw::{RawIssuer, RawSpiffe};
 use super::report::{ConfigFindings, Content};
 use crate::accept::BundleSettings;
@@ -88,6 +88,9 @@ pub(crate) fn trust_domain(
         max_lifetime,
         stale_keys: BUNDLE_STALE,
         refresh: BUNDLE_REFRESH,
+        introspection: None,
+        cluster: None,
+        attributes: attributes_from(report, raw, index),
     })
 }
 
@@ -113,6 +116,9 @@ fn without_effect(
         ("tokens", at_all(raw.tokens.is_some())),
         ("email_unverified", at_all(raw.email_unverified.is_some())),
         ("dpop", at_all(raw.dpop.is_some())),
+        ("introspection", raw.introspection.as_ref().map(place)),
+        ("kubernetes", raw.kubernetes.as_ref().map(place)),
+        ("review", raw.review.as_ref().map(place)),
         ("refresh", raw.refresh.as_ref().map(place)),
         ("stale_keys", raw.stale_keys.as_ref().map(place)),
     ] {

@@ -35,7 +35,7 @@ pub(crate) fn upstream(
     });
     let client = raw.client.as_ref().map(|client| {
         only_over_tls(report, plaintext, &client.certificate, &subject("client"));
-        client_identity(report, place, client)
+        client_identity(report, &subject("client"), client)
     });
     let egress = own(report, egress, raw.proxy.as_ref(), place);
     let proxy = match &url {
@@ -155,12 +155,13 @@ fn only_over_tls<T>(
     }
 }
 
-fn client_identity(
+/// A certificate of ours, with the place of its setting. `None`: it was reported.
+pub(crate) fn client_identity(
     report: &mut ConfigFindings<'_>,
     place: &str,
     raw: &RawClient,
 ) -> Option<ClientIdentity> {
-    let subject = |key: &str| format!("{place}.client.{key}");
+    let subject = |key: &str| format!("{place}.{key}");
     let certificate = report.path(
         &raw.certificate,
         &subject("certificate"),

@@ -15,7 +15,7 @@ use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WayOut {
-    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `transmitter signals`, `destination oncall`.
+    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `destination oncall`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
     pub to: String,
@@ -76,12 +76,6 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
             )
         })
     });
-    let transmitters = checked.transmitters.iter().filter_map(|transmitter| {
-        let source = &transmitter.source;
-        let (tls, host, port) = first_asked(source, false)?;
-        let what = format!("transmitter {}", source.name);
-        Some(way(what, &source.egress, (tls, &host, port)))
-    });
     let destinations = checked
         .alerts
         .destinations
@@ -110,10 +104,15 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
                 way
             })
         });
+    let endpoints = checked.issuers.iter().filter_map(|issuer| {
+        let to = host_of(&issuer.introspection.as_ref()?.url)?;
+        let what = format!("introspection {}", issuer.name);
+        Some(way(what, &issuer.egress, (to.0, &to.1, to.2)))
+    });
     let mut all: Vec<WayOut> = upstreams
         .chain(issuers)
+        .chain(endpoints)
         .chain(aws)
-        .chain(transmitters)
         .chain(destinations)
         .collect();
     for authority in checked.listeners.iter().flat_map(authorities) {

@@ -8,6 +8,7 @@
 
 use std::error::Error;
 use std::io;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,14 +20,14 @@ use hyper::body::{Body as _, Incoming};
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::client::legacy::Client;
 use hyper_util::rt::{TokioExecutor, TokioTimer};
-use rustls::RootCertStore;
+use rustls::{ClientConfig, RootCertStore};
 
 use super::connector::{Connector, ProxyError};
 use super::host::is_permitted;
 use super::proxy::UnopenedProxy;
 use super::{Egress, TunnelFault};
 use crate::causes::{causes, chain};
-use crate::pem;
+use crate::pem::{self, PemFault};
 
 /// An answer's status line and headers.
 const HEAD_LIMIT_BYTES: usize = 64 << 10;
@@ -116,6 +117,8 @@ pub(crate) enum ClientFault {
     Tls(#[source] rustls::Error),
     #[error(transparent)]
     Proxy(#[from] UnopenedProxy),
+    #[error(transparent)]
+    Certificate(#[from] PemFault),
 }
 
 /// A client with its trust, its way out and its bounds. Clones share connections.
@@ -155,6 +158,25 @@ impl OutboundClient {
         let tls = pem::client_tls(roots)
             .map_err(ClientFault::Tls)?
             .with_no_client_auth();
+        Ok(Self::over(tls, connector, bounds))
+    }
+
+    /// The same, which shows a certificate: the files of its chain and its key.
+    pub(crate) fn with_certificate(
+        roots: Arc<RootCertStore>,
+        (certificate, key): (&Path, &Path),
+        egress: &Egress,
+        bounds: OutboundBounds,
+    ) -> Result<Self, ClientFault> {
+        let (chain, key) = (pem::chain(certificate)?, pem::private_key_of(key)?);
+        let tls = pem::client_tls(roots)
+            .and_then(|tls| tls.with_client_auth_cert(chain, key))
+            .map_err(ClientFault::Tls)?;
+        let connector = Connector::new(egress, bounds.connect)?;
+        Ok(Self::over(tls, connector, bounds))
+    }
+
+    fn over(tls: ClientConfig, connector: Connector, bounds: OutboundBounds) -> Self {
         let connector = HttpsConnectorBuilder::new()
             .with_tls_config(tls)
             .https_or_http()
@@ -165,7 +187,7 @@ impl OutboundClient {
             .pool_max_idle_per_host(bounds.resting)
             .http1_max_buf_size(HEAD_LIMIT_BYTES)
             .build(connector);
-        Ok(OutboundClient { client, bounds })
+        OutboundClient { client, bounds }
     }
 
     pub(crate) fn bounds(&self) -> OutboundBounds {

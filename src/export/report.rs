@@ -27,7 +27,7 @@ use crate::call::outcome::Outcome;
 use crate::call::{body, throttle};
 use crate::forward::retry_after;
 use crate::forward::{self, GrpcAnswer, Pieces, Replayable, grpc_code};
-use crate::identify::Identity;
+use crate::identify::{Facts, Identity};
 use crate::lightstep::{self, Format, Particulars, Report, Service, Token};
 use crate::limits::Reservation;
 use crate::media_type;
@@ -149,8 +149,9 @@ impl Opened {
         &self,
         policy: &Policy,
         reach: &Reach,
+        sender: &Facts,
     ) -> Result<(NodeId, Permit), Denial> {
-        let node = place(policy, reach, self.report.service())?;
+        let node = place(policy, reach, self.report.service(), sender)?;
         Ok((node, policy.permit(reach, node)?))
     }
 }
@@ -208,16 +209,7 @@ async fn sent(
         .endpoint(route)
         .cloned()
         .ok_or_else(|| Refusal::new(Reason::UpstreamNotConfigured))?;
-    let sender = transform::sender_attributes(permit.app(), identity.facts());
-    let fixed = snapshot.policy.stamp_attributes(node);
-    let stamp: Vec<(&str, &str)> = sender
-        .into_iter()
-        .chain(
-            fixed
-                .iter()
-                .map(|(name, value)| (name.as_str(), value.as_str())),
-        )
-        .collect();
+    let stamp = stamp(&snapshot.policy, node, permit, identity.facts());
     let token = lease.secret().expose();
     let most = report.written_bytes_at_most(token.len(), &stamp);
     held.grow(most)?;
@@ -266,13 +258,38 @@ async fn sent(
     Ok(outcome)
 }
 
+/// What is put on a report. A tag cannot be taken out of every format, only replaced: what the sender's token should prove,
+/// and does not, is empty.
+fn stamp<'a>(
+    policy: &'a Policy,
+    node: NodeId,
+    permit: &'a Permit,
+    sender: &'a Facts,
+) -> Vec<(&'a str, &'a str)> {
+    let mut stamp = transform::stamped_attributes(policy, node, permit.app(), sender);
+    for attribute in &sender.attributes {
+        if !stamp.iter().any(|(name, _)| *name == &*attribute.name) {
+            stamp.push((&attribute.name, ""));
+        }
+    }
+    stamp
+}
+
 /// The app that a report goes to: the one that all its services belong to. A report is not taken apart.
-fn place(policy: &Policy, reach: &Reach, service: Service<'_>) -> Result<NodeId, Denial> {
+fn place(
+    policy: &Policy,
+    reach: &Reach,
+    service: Service<'_>,
+    sender: &Facts,
+) -> Result<NodeId, Denial> {
     let of = |said: Service<'_>| {
-        policy.assign(reach, &|name: &str| match (name, said) {
-            ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
-            ("service.name", Service::Ambiguous | Service::Several(_)) => Mark::Ambiguous,
-            _ => Mark::Absent,
+        policy.assign(reach, &|name: &str| {
+            let said = match (name, said) {
+                ("service.name", Service::Name(name)) => Mark::Text(Cow::Borrowed(name)),
+                ("service.name", Service::Ambiguous | Service::Several(_)) => Mark::Ambiguous,
+                _ => Mark::Absent,
+            };
+            transform::proven_mark(sender, name).unwrap_or(said)
         })
     };
     let Service::Several(names) = service else {

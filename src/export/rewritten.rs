@@ -128,7 +128,8 @@ pub(crate) async fn read(
     }
     let is_large = is_large || export.groups().len() > SMALL_GROUPS;
     let take_apart = || {
-        let split = transform::split(&export, &snapshot.policy, asked.reach);
+        let sender = asked.identity.facts();
+        let split = transform::split(&export, &snapshot.policy, asked.reach, sender);
         let tally = Tally::of(&export, &split, bytes);
         (split, tally)
     };

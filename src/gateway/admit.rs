@@ -294,7 +294,11 @@ async fn legacy(
     opened: Opened,
 ) -> Result<(), Refusal> {
     let (node, permit) = opened
-        .permit(&context.snapshot().policy, asked.reach)
+        .permit(
+            &context.snapshot().policy,
+            asked.reach,
+            asked.identity.facts(),
+        )
         .map_err(|denial| {
             record.items(0, opened.report.items());
             record.denied(&denial)

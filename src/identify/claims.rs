@@ -19,6 +19,7 @@ use super::claim_path::{ClaimPath, FoundClaim};
 use super::doubts::{Doubts, EMAIL, vouches_for_email};
 use super::dpop::Thumbprint;
 use super::facts::{CertificateFacts, Facts, Method, ShownLeaf};
+use super::proven;
 use super::settings::IssuerSettings;
 use super::svid;
 
@@ -33,7 +34,7 @@ const GROUPS_LIMIT: usize = 1000;
 
 /// Some issuers date their tokens back, so that no clock that is slow finds them too young. Microsoft Entra does so by five
 /// minutes: its tokens of one hour have 65 minutes between `iat` and `exp`, those of managed identities a day and five minutes.
-pub(super) const BACKDATED_SECONDS: i64 = 300;
+const BACKDATED_SECONDS: i64 = 300;
 
 /// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
 const LAST_SECOND: f64 = 253_402_300_799.0;
@@ -132,6 +133,7 @@ pub(super) fn extract(
         subject,
         subject_claim,
         groups,
+        attributes: proven::attributes(&settings.attributes, &claims),
         claims,
         certificate: certificate.cloned(),
         client_binding: None,
@@ -222,7 +224,7 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
 /// `cnf` (RFC 7800): a token that is bound needs proof of what it is bound to: the connection's client certificate (RFC
 /// 8705 section 3.1), a key (RFC 9449 section 6.1), or both. The key is the caller's to judge. A binding that we do not
 /// understand is one that we cannot check.
-fn binding(
+pub(super) fn binding(
     claims: &Map<String, Value>,
     fingerprint: Option<&str>,
 ) -> Result<Option<Thumbprint>, Reason> {

@@ -81,6 +81,7 @@ impl ClientTokens {
                 groups: Vec::new(),
                 claims: serde_json::Map::new(),
                 certificate: None,
+                attributes: Vec::new(),
                 client_binding: Some(Arc::from(one.binding.as_str())),
                 aws: None,
                 doubts: Doubts::default(),

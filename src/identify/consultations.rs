@@ -192,6 +192,11 @@ impl Consultations {
         }
     }
 
+    /// What is remembered of a proof.
+    pub(super) fn known(&self, evidence: &Evidence, now: UnixMillis) -> Option<Judgement> {
+        self.0.remembered(evidence, now)
+    }
+
     /// The answer of the question that is under way, or of one that begins.
     fn join<A>(
         &self,

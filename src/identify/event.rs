@@ -37,6 +37,14 @@ pub enum Event {
         from: String,
         to: String,
     },
+    /// Who judges tokens of this issuer could not be asked, or gave no answer that can be read. `detail` is for the log.
+    ConsultationFailed {
+        issuer: Arc<str>,
+        reason: Reason,
+        detail: String,
+    },
+    /// A token counts by its signature alone, because its cluster's API server is away (`review: prefer`).
+    ReviewSkipped { issuer: Arc<str> },
     /// A client token was shown and holds. `name` is the configuration's.
     ClientTokenUsed { name: Arc<str>, at: UnixMillis },
     /// A caller showed evidence, or nothing (`method` is `None`), and it was judged.

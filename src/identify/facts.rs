@@ -7,6 +7,7 @@
 use std::sync::Arc;
 
 use super::doubts::Doubts;
+use super::proven::ProvenAttribute;
 
 /// How a caller was identified. When a token and a certificate come together, the token decides.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -17,6 +18,8 @@ pub enum Method {
     Mtls,
     /// A JWT-SVID: a token that names a workload by its SPIFFE ID.
     JwtSvid,
+    /// A token that says nothing by itself, and what its issuer's introspection endpoint said of it.
+    Introspection,
     /// A token of our own making, for clients that can hold nothing but a fixed string.
     ClientToken,
     /// A browser's sealed session, begun by a login at an OIDC issuer.
@@ -34,6 +37,7 @@ impl Method {
             Method::Assertion => "assertion",
             Method::Mtls => "mtls",
             Method::JwtSvid => "jwt_svid",
+            Method::Introspection => "introspection",
             Method::ClientToken => "client_token",
             Method::Session => "session",
             Method::Aws => "aws",
@@ -74,6 +78,8 @@ pub struct Facts {
     pub client_binding: Option<Arc<str>>,
     /// AWS: what is known besides the canonical ARN, which is the subject. Otherwise none.
     pub aws: Option<Arc<AwsFacts>>,
+    /// Attributes of resources that only the token may speak of: those of its issuer's `attributes_from`.
+    pub attributes: Vec<ProvenAttribute>,
     /// What the claims leave open. Facts of an `Identity` leave nothing open that the policy in force looks at.
     pub doubts: Doubts,
     /// OIDC and JWT-SVIDs: `exp` in Unix seconds. AWS: when the signature is too old. Sessions: their absolute end. mTLS: the certificate's notAfter. Client tokens: `until`, or `i64::MAX`.
@@ -87,6 +93,7 @@ impl Facts {
             Method::JwtSvid => Some(&self.subject),
             Method::Oidc
             | Method::Assertion
+            | Method::Introspection
             | Method::Mtls
             | Method::ClientToken
             | Method::Session
@@ -110,8 +117,12 @@ impl Facts {
             let session = aws.session.as_ref().map_or(0, |session| session.len());
             size_of::<AwsFacts>() + aws.account.len() + aws.unique_id.len() + session + TEXT_BYTES
         });
+        let proven = self.attributes.iter().map(|attribute| {
+            size_of::<ProvenAttribute>() + attribute.value.as_ref().map_or(0, |value| value.len())
+        });
         size_of::<Facts>()
             + aws
+            + proven.sum::<usize>()
             + self.subject.len()
             + names.sum::<usize>()
             + members_bytes(&self.claims)
@@ -193,23 +204,8 @@ pub struct CertificateFacts {
     pub subject: String,
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub fingerprint: String,
-    /// The serial number that its authority gave it, lower-case hexadecimal without leading zeros.
-    pub serial: String,
-    /// SHA-256 of its SubjectPublicKeyInfo's DER, lower-case hexadecimal.
-    pub key: String,
-    /// Unix seconds.
-    pub not_before: i64,
     /// Unix seconds.
     pub not_after: i64,
-}
-
-impl CertificateFacts {
-    /// Who its holder is, where nothing but the certificate says so: the SPIFFE ID, else the first DNS name, else the
-    /// subject's name.
-    pub(crate) fn holder(&self) -> &str {
-        let named = self.spiffe.as_ref().or(self.dns.first());
-        named.unwrap_or(&self.subject)
-    }
 }
 
 /// What a certificate says to a token that came along.

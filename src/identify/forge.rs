@@ -185,6 +185,9 @@ pub(super) fn issuer(keys: KeySource) -> IssuerSettings {
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(24 * 3600),
         refresh: Duration::from_secs(3600),
+        introspection: None,
+        cluster: None,
+        attributes: Vec::new(),
     }
 }
 

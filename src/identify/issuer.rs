@@ -5,15 +5,15 @@
 //! trust. Invariants: no claim is used before the signature holds; a key that may exist but cannot be
 //! looked up now is "unavailable" and not "rejected".
 
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
 use serde_json::{Map, Value};
-use tokio::time::Instant;
+use zeroize::Zeroizing;
 
 use crate::accept::{AssertionHeader, BundlePlace};
 use crate::clock::UnixMillis;
@@ -23,15 +23,19 @@ use crate::reason::Reason;
 
 use super::Surroundings;
 use super::algorithm::Algorithm;
+use super::cache::Evidence;
 use super::claims;
+use super::cluster::Cluster;
 use super::dpop::Thumbprint;
 use super::facts::{Facts, ShownLeaf};
 use super::fetch::{FetchFault, Remote, RemoteFault};
 use super::file::{self, UnreadableFile};
-use super::jwks::{FORCED_WAIT, IssuerStatus, LiveKeys, ReadDocument, RefreshOutcome, Upkeep};
-use super::keys::{FoundKey, KeySet};
+use super::introspection::{IntrospectionFault, Introspector};
+use super::jwks::{IssuerStatus, LiveKeys, ReadDocument, Upkeep};
+use super::keys::KeySet;
 use super::kind;
-use super::settings::{IssuerSettings, KeySource};
+use super::settings::{ClientProofSettings, IssuerSettings, KeySource};
+use super::signature;
 use super::spiffe_id::trust_domain_of;
 use super::token::Unproven;
 
@@ -48,7 +52,9 @@ pub(super) struct Issuer {
     files: [u8; 32],
     /// The same of the credentials of the proxies before it.
     proxies: [u8; 32],
-    live: LiveKeys,
+    live: Arc<LiveKeys>,
+    introspector: Option<Arc<Introspector>>,
+    cluster: Option<Arc<Cluster>>,
 }
 
 /// What is wrong with an issuer's settings or files.
@@ -71,6 +77,8 @@ pub(crate) enum IssuerCause {
     Remote(#[from] RemoteFault),
     #[error(transparent)]
     Client(#[from] ClientFault),
+    #[error(transparent)]
+    Introspection(#[from] IntrospectionFault),
     #[error("at least one audience is needed")]
     NoAudience,
     #[error("at least one algorithm is needed")]
@@ -128,10 +136,13 @@ impl Issuer {
             } => Some(read(path)?),
             KeySource::Discovery | KeySource::Url(_) | KeySource::Bundle { .. } => None,
         };
+        let [proof, proof_key] = proof_files(settings)?;
         let files = fingerprint(&[
             authorities.as_deref(),
             key_authorities.as_deref(),
             key_file.as_deref(),
+            proof.as_deref().map(Vec::as_slice),
+            proof_key.as_deref().map(Vec::as_slice),
         ]);
         let proxies = proxies(&settings.egress)?;
         let unchanged = previous.filter(|previous| {
@@ -179,9 +190,26 @@ impl Issuer {
                         && earlier.key_access == settings.key_access
                         && earlier.algorithms == settings.algorithms
                 };
-                let keys = previous.filter(same_place).map(|previous| &previous.live);
+                let keys = previous.filter(same_place).map(|previous| &*previous.live);
                 LiveKeys::start(upkeep, Box::new(remote?), keys, &surroundings.runtime)
             }
+        };
+        let live = Arc::new(live);
+        let introspector = match &settings.introspection {
+            Some(asked) => {
+                let roots = Arc::new(roots(authorities.as_deref())?);
+                let opened = Introspector::open(settings, asked, roots, &live, surroundings)?;
+                Some(Arc::new(opened))
+            }
+            None => None,
+        };
+        let cluster = match &settings.cluster {
+            Some(cluster) => {
+                let roots = Arc::new(roots(key_authorities.as_deref())?);
+                let opened = Cluster::open(settings, cluster, roots, surroundings)?;
+                Some(Arc::new(opened))
+            }
+            None => None,
         };
         let id = IDS.fetch_add(1, Ordering::Relaxed);
         Ok(Arc::new(Issuer {
@@ -191,12 +219,56 @@ impl Issuer {
             files,
             proxies,
             live,
+            introspector,
+            cluster,
         }))
     }
 
-    /// Whether `iss` means this issuer: byte for byte. A trust domain is meant by the subject alone.
+    /// Whether `iss` means this issuer: byte for byte. A trust domain is meant by the subject alone, a cluster by the issuer of
+    /// our own token.
     pub(super) fn is_called(&self, iss: &str) -> bool {
-        self.settings.issuer == iss && self.settings.trust_domain().is_none()
+        match &self.cluster {
+            Some(cluster) => cluster.is_called(iss),
+            None => self.settings.issuer == iss && self.settings.trust_domain().is_none(),
+        }
+    }
+
+    /// Whether it cannot be told now which tokens are this issuer's.
+    pub(super) fn is_nameless(&self) -> bool {
+        self.cluster
+            .as_ref()
+            .is_some_and(|cluster| cluster.is_nameless())
+    }
+
+    /// Who is asked about an opaque token that begins like this, if this issuer's are told by their beginning.
+    pub(super) fn opaque_by_prefix(&self, token: &[u8]) -> Option<&Arc<Introspector>> {
+        let prefix = self.settings.introspection.as_ref()?.prefix.as_ref()?;
+        let introspector = self.introspector.as_ref()?;
+        token.starts_with(prefix.as_bytes()).then_some(introspector)
+    }
+
+    /// Who is asked about all other opaque tokens, if that is this issuer.
+    pub(super) fn opaque_without_prefix(&self) -> Option<&Arc<Introspector>> {
+        let asked = self.settings.introspection.as_ref()?;
+        self.introspector
+            .as_ref()
+            .filter(|_| asked.prefix.is_none())
+    }
+
+    /// What must be asked of others about a token whose signature holds.
+    pub(super) async fn confirmed(
+        &self,
+        token: &[u8],
+        facts: Arc<Facts>,
+        asked: (&Evidence, IpAddr, UnixMillis),
+    ) -> Result<Arc<Facts>, Reason> {
+        if let Some(introspector) = self.introspector.as_ref().filter(|one| one.asks_always()) {
+            return introspector.still_active(token, &facts, asked).await;
+        }
+        match &self.cluster {
+            Some(cluster) => cluster.reviewed(token, facts, asked).await,
+            None => Ok(facts),
+        }
     }
 
     /// Whether this is the trust domain that a subject claims to be of.
@@ -219,16 +291,6 @@ impl Issuer {
     /// Unix seconds from which on a token that expires at `expires` is no longer taken.
     pub(super) fn refused_from(&self, expires: i64) -> i64 {
         expires.saturating_add(i64::try_from(self.settings.leeway.as_secs()).unwrap_or(0))
-    }
-
-    /// Unix seconds by which every token that this issuer has issued by `now` has expired.
-    pub(super) fn outlived(&self, now: UnixMillis) -> i64 {
-        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
-        let (lifetime, leeway) = (self.settings.max_lifetime, self.settings.leeway);
-        now.seconds()
-            .saturating_add(seconds(lifetime))
-            .saturating_add(seconds(leeway).saturating_mul(2))
-            .saturating_add(claims::BACKDATED_SECONDS)
     }
 
     pub(super) fn status(&self, now: UnixMillis) -> IssuerStatus {
@@ -279,46 +341,13 @@ impl Issuer {
         Ok(JudgedToken { facts, key, stamp })
     }
 
-    /// Finds the key and checks the signature; the key set's stamp if it holds. Keys that are not there are
-    /// asked for at most twice: a reading under way may have begun too early.
+    /// Checks the signature; the key set's stamp if it holds.
     pub(super) async fn verify(
         &self,
         token: &Unproven<'_>,
         now: UnixMillis,
     ) -> Result<u64, Reason> {
-        let deadline = Instant::now() + FORCED_WAIT;
-        let key_id = token.key_id.as_deref();
-        let mut asked = 0;
-        loop {
-            let missing = {
-                let keys = self.live.current(now).ok_or(Reason::KeysUnavailable)?;
-                let keys = keys.as_ref().ok_or(Reason::KeysUnavailable)?;
-                match keys.find(key_id, token.algorithm) {
-                    FoundKey::Key(key) if key.verifies(token.signed, token.signature) => {
-                        return Ok(keys.stamp);
-                    }
-                    // Keys without ids are replaced without a trace but this one.
-                    FoundKey::Key(_) if key_id.is_none() => Reason::TokenSignature,
-                    FoundKey::Key(_) => return Err(Reason::TokenSignature),
-                    FoundKey::OtherAlgorithm => return Err(Reason::TokenAlgorithm),
-                    FoundKey::Nothing => Reason::TokenKeyUnknown,
-                }
-            };
-            asked += 1;
-            let answer = if asked > 2 {
-                RefreshOutcome::NotNow
-            } else {
-                self.live.ask(key_id, deadline).await
-            };
-            match answer {
-                RefreshOutcome::Read => {}
-                RefreshOutcome::TimedOut => return Err(Reason::KeysUnavailable),
-                RefreshOutcome::NotNow if self.live.failing() => {
-                    return Err(Reason::KeysUnavailable);
-                }
-                RefreshOutcome::NotNow => return Err(missing),
-            }
-        }
+        signature::verify(&self.live, token, now).await
     }
 }
 
@@ -375,6 +404,22 @@ pub(super) fn roots(authorities: Option<&[u8]>) -> Result<RootCertStore, IssuerC
         }
     }
     Ok(roots)
+}
+
+/// What the files hold by which we prove ourselves to an introspection endpoint.
+fn proof_files(
+    settings: &IssuerSettings,
+) -> Result<[Option<Zeroizing<Vec<u8>>>; 2], UnreadableFile> {
+    let proof = settings.introspection.as_ref().map(|asked| &asked.proof);
+    let [first, second] = match proof {
+        None | Some(ClientProofSettings::Secret(_)) => [None, None],
+        Some(ClientProofSettings::Key { file, .. }) => [Some(file), None],
+        Some(ClientProofSettings::Certificate { certificate, key }) => {
+            [Some(certificate), Some(key)]
+        }
+    };
+    let held = |path: Option<&PathBuf>| path.map(|path| read(path).map(Zeroizing::new)).transpose();
+    Ok([held(first)?, held(second)?])
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, UnreadableFile> {

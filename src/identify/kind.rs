@@ -32,6 +32,31 @@ pub(super) fn is_taken(
     }
 }
 
+/// Whether an answer about a token (RFC 7662 section 2.2) can be about an access token. Endpoints answer about refresh tokens
+/// as well, and each has its own way to say so. A token that needs a proof of possession must name the key.
+pub(super) fn is_access_answer(claims: &Map<String, Value>) -> bool {
+    let is_refresh = [
+        ("token_use", "refresh_token"),
+        ("token_use", "refresh"),
+        ("typ", "Refresh"),
+        ("typ", "Offline"),
+    ];
+    if is_refresh
+        .iter()
+        .any(|(claim, value)| says(claims, claim, value))
+    {
+        return false;
+    }
+    match claims.get("token_type") {
+        None => true,
+        Some(Value::String(named)) if named.eq_ignore_ascii_case("bearer") => true,
+        Some(Value::String(named)) if named.eq_ignore_ascii_case("dpop") => claims
+            .get("cnf")
+            .is_some_and(|confirmation| confirmation.get("jkt").is_some()),
+        Some(_) => false,
+    }
+}
+
 fn is_id_token(settings: &IssuerSettings, media_type: &str, claims: &Map<String, Value>) -> bool {
     if is_marked_id(claims) {
         return true;

@@ -14,18 +14,21 @@ mod aws;
 mod bundle;
 mod cache;
 mod certificate;
+mod choice;
 mod claim_path;
 mod claims;
+mod client_proof;
 mod client_token;
 mod client_token_hash;
+mod cluster;
 mod consultations;
 mod doubts;
 mod dpop;
-mod ending;
 mod event;
 mod facts;
 mod fetch;
 mod file;
+mod introspection;
 mod issuer;
 mod json;
 mod jwks;
@@ -33,15 +36,13 @@ mod keys;
 mod kind;
 mod login;
 mod mtls;
-mod pushed;
+mod proven;
 mod rejection;
-mod revocation;
-mod security_event;
 mod settings;
+mod signature;
 mod spiffe_id;
 mod svid;
 mod token;
-mod transmitter;
 mod webhook;
 
 #[cfg(test)]
@@ -61,31 +62,32 @@ pub use aws::{AwsSettings, StsEndpoints};
 pub(crate) use bundle::{BUNDLE_REFRESH, BUNDLE_STALE};
 pub(crate) use certificate::own_trust_domain;
 pub use claim_path::ClaimPath;
+pub(crate) use client_proof::AssertionKey;
 pub use client_token::NewClientToken;
 pub use client_token_hash::ClientTokenHash;
 pub use doubts::Doubts;
 pub use dpop::{Nonce, NonceKeyFault};
-pub(crate) use ending::ToldRevocations;
 pub use event::Events;
 pub(crate) use event::{Event, Identification};
 pub use facts::{AwsFacts, CLIENT_TOKENS, CertificateFacts, Facts, Method, PrincipalKind};
 pub(crate) use facts::{CLIENT_CERTIFICATES, WEBHOOKS};
+pub(crate) use introspection::is_opaque_prefix;
 pub(crate) use issuer::IssuerFault;
 pub(crate) use json::object as strict_object;
 pub(crate) use jwks::IssuerStatus;
 pub use login::{CliConfiguration, CliSettings, LoginSettings, SetCookie};
 pub(crate) use login::{Finished, Login, LoginFault, Session, session_key_bytes};
 pub(crate) use mtls::{ClientTrust, ClientVerifier};
+pub(crate) use proven::PROVEN_ATTRIBUTES;
+pub use proven::{AttributeSource, ProvenAttribute};
 pub(crate) use rejection::{Rejection, RejectionKind};
-pub(crate) use revocation::Revocation;
-pub use revocation::{RevocationList, RevocationSurroundings, revocations_schema};
 pub use settings::{
-    ClientTokenSettings, DpopSettings, IssuerSettings, KeyAccess, KeySource, PolicyClaims,
-    ProofReplay, TokensTaken, TransmitterSettings, WebhookSettings,
+    ClientProofSettings, ClientTokenSettings, ClusterSettings, DpopSettings, IntrospectionSettings,
+    IssuerSettings, KeyAccess, KeySource, PolicyClaims, ProofReplay, TokenReviewing, TokensTaken,
+    WebhookSettings,
 };
 pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
 pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
-pub(crate) use transmitter::TransmitterFault;
 pub(crate) use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS, WebhookFault};
 
 use std::collections::BTreeSet;
@@ -108,9 +110,7 @@ use facts::ShownLeaf;
 use issuer::{Issuer, IssuerCause};
 use login::Memory;
 use mtls::Holder;
-use revocation::Revocations;
 use token::Unproven;
-use transmitter::Transmitter;
 use webhook::Webhooks;
 
 /// Proof that a caller is who it says. Private field, no `Clone`, minted only in this room.
@@ -171,8 +171,6 @@ pub struct Identifier {
     login: Option<Login>,
     /// What must not be used again, whether a login is configured or not.
     memory: Arc<Memory>,
-    revocations: Revocations,
-    transmitters: Vec<Transmitter>,
     webhooks: Webhooks,
     /// Without it no proof of possession holds.
     possession: Option<Possession>,
@@ -226,10 +224,6 @@ impl Identifier {
             }
         }
         let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
-        // What providers told stays; what the file lists is listed anew.
-        let revocations = previous.map_or_else(Revocations::default, |previous| {
-            previous.revocations.listing(Arc::default())
-        });
         Ok(Identifier {
             issuers,
             aws: Vec::new(),
@@ -238,8 +232,6 @@ impl Identifier {
             client_tokens: ClientTokens::new(&[]),
             login: None,
             memory,
-            revocations,
-            transmitters: Vec::new(),
             webhooks: Webhooks::none(),
             possession: None,
             policy_claims: None,
@@ -306,10 +298,7 @@ impl Identifier {
         previous: Option<&Identifier>,
     ) -> Result<Identifier, Vec<LoginFault>> {
         let previous = previous.and_then(|previous| previous.login.as_ref());
-        let open = |settings| {
-            let remembered = (self.memory.clone(), self.revocations.clone());
-            Login::open(settings, &self.issuers, remembered, previous)
-        };
+        let open = |settings| Login::open(settings, &self.issuers, self.memory.clone(), previous);
         let login = settings.map(open).transpose()?;
         Ok(Identifier { login, ..self })
     }
@@ -417,12 +406,15 @@ impl Identifier {
         if token.is_aws_proof() {
             return Some(Method::Aws);
         }
+        if choice::opaque(&self.issuers, token).is_some() {
+            return Some(Method::Introspection);
+        }
         let is_bounded = u32::try_from(token.bytes().len())
             .is_ok_and(|length| length <= self.surroundings.token_bytes);
         let read = is_bounded
             .then(|| Unproven::parse(token.bytes()).ok())
             .flatten();
-        let issuer = read.and_then(|read| self.issuer_of(&read.claims).cloned());
+        let issuer = read.and_then(|read| choice::issuer_of(&self.issuers, &read.claims).cloned());
         let is_svid = issuer.is_some_and(|issuer| issuer.settings().trust_domain().is_some());
         Some(if is_svid {
             Method::JwtSvid
@@ -433,12 +425,6 @@ impl Identifier {
 
     async fn judge_caller(&self, caller: &Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
-        let identity = self.prove(caller, now).await?;
-        Ok(self.unless_revoked(identity, now)?)
-    }
-
-    /// The same, whether the proof was ended or not.
-    async fn prove(&self, caller: &Caller, now: UnixMillis) -> Result<Identity, Rejection> {
         let by_proof = caller
             .token
             .as_ref()
@@ -515,9 +501,20 @@ impl Identifier {
             (None, Some(fingerprint)) => evidence.beside(fingerprint),
             _ => evidence,
         };
-        let (facts, key) = match self.remembered(&evidence, now) {
-            Some(known) => known,
-            None => self.judge(bytes, header, leaf, evidence, now).await?,
+        let asked = (&evidence, caller.address, now);
+        let (facts, key) = match choice::opaque(&self.issuers, token) {
+            Some(introspector) => introspector.introspected(bytes, leaf, asked).await?,
+            None => {
+                let (facts, key) = match self.remembered(&evidence, now) {
+                    Some(known) => known,
+                    None => self.judge(bytes, header, leaf, evidence, now).await?,
+                };
+                let facts = match self.issuer(&facts.issuer) {
+                    Some(issuer) => issuer.confirmed(bytes, facts, asked).await?,
+                    None => facts,
+                };
+                (facts, key)
+            }
         };
         self.settle(&facts)?;
         let nonce = self.possesses(&facts, key.as_ref(), caller, bytes, now)?;
@@ -613,7 +610,7 @@ impl Identifier {
             Some(token) if token.is_aws_proof() => aws::glance(&self.aws, token.bytes()),
             Some(token) if token.is_client_token() => vec![("form", "a client token".into())],
             Some(token) => token::glance(token.bytes(), |claims| {
-                self.issuer_of(claims).map(|issuer| &*issuer.name)
+                choice::issuer_of(&self.issuers, claims).map(|issuer| &*issuer.name)
             }),
             None => Vec::new(),
         }
@@ -707,25 +704,7 @@ impl Identifier {
 
     /// The name of the issuer that would judge such claims, for `explain --claims`.
     pub(crate) fn issuer_for_explain(&self, claims: &Map<String, Value>) -> Option<&str> {
-        self.issuer_of(claims).map(|issuer| &*issuer.name)
-    }
-
-    /// The one issuer that is to judge a token: the one that `iss` names; without `iss`, or where no configured issuer has
-    /// it, the SPIFFE trust domain of `sub` (JWT-SVID section 3 asks for no `iss`). No other is tried after it.
-    fn issuer_of(&self, claims: &Map<String, Value>) -> Option<&Arc<Issuer>> {
-        let named = match claims.get("iss") {
-            None => None,
-            Some(Value::String(named)) => Some(named.as_str()),
-            Some(_) => return None,
-        };
-        let called =
-            named.and_then(|named| self.issuers.iter().find(|issuer| issuer.is_called(named)));
-        called.or_else(|| {
-            let subject = claims.get("sub")?.as_str()?;
-            self.issuers
-                .iter()
-                .find(|issuer| issuer.is_domain_of(subject))
-        })
+        choice::issuer_of(&self.issuers, claims).map(|issuer| &*issuer.name)
     }
 
     async fn judge(
@@ -737,9 +716,7 @@ impl Identifier {
         now: UnixMillis,
     ) -> Result<ProvenToken, Reason> {
         let token = Unproven::parse(bytes)?;
-        let issuer = self
-            .issuer_of(&token.claims)
-            .ok_or(Reason::TokenIssuerUnknown)?;
+        let issuer = choice::judge_of(&self.issuers, &token.claims)?;
         if header.is_some_and(|header| !issuer.takes_in(header)) {
             return Err(Reason::TokenPlace);
         }

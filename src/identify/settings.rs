@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use super::claim_path::ClaimPath;
 use super::client_token_hash::ClientTokenHash;
+use super::proven::AttributeSource;
 use crate::accept::{AssertionHeader, BundlePlace};
 use crate::apps::AppPath;
 use crate::egress::Egress;
@@ -54,6 +55,12 @@ pub struct IssuerSettings {
     pub stale_keys: Duration,
     /// Refresh interval. Default 1 h, floor 60 s.
     pub refresh: Duration,
+    /// Who is asked about its tokens that are no JWTs, or about all.
+    pub introspection: Option<IntrospectionSettings>,
+    /// The Kubernetes cluster whose tokens they are; `issuer` is then how the configuration calls it.
+    pub cluster: Option<ClusterSettings>,
+    /// The attributes of resources that its tokens prove; at most `PROVEN_ATTRIBUTES`, each once.
+    pub attributes: Vec<AttributeSource>,
 }
 
 /// How keys are asked for where not all that ask are answered: a Kubernetes API server gives its keys to authenticated
@@ -92,6 +99,73 @@ impl DpopSettings {
     }
 }
 
+/// An introspection endpoint (RFC 7662).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntrospectionSettings {
+    pub url: String,
+    /// What the issuer calls us.
+    pub client_id: String,
+    pub proof: ClientProofSettings,
+    /// JWTs are asked about as well, after their signature was found good.
+    pub always: bool,
+    /// What the issuer's opaque tokens begin with; `None`: all that no other issuer's prefix fits.
+    pub prefix: Option<String>,
+    /// Answers are signed (RFC 9701); others do not count.
+    pub signed: bool,
+    /// For how long an answer that a token is active counts.
+    pub cache: Duration,
+    pub calls_per_second: u32,
+}
+
+/// By what the gateway proves who it is to an introspection endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ClientProofSettings {
+    /// HTTP Basic.
+    Secret(SecretRef),
+    /// `private_key_jwt`: a PEM file, and the JOSE algorithm where the kind of key leaves a choice.
+    Key {
+        file: PathBuf,
+        algorithm: Option<String>,
+        key_id: Option<String>,
+    },
+    /// The connection's client certificate.
+    Certificate { certificate: PathBuf, key: PathBuf },
+}
+
+/// A Kubernetes cluster, as the pod in which the gateway runs sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClusterSettings {
+    /// `https://host:port` of the API server.
+    pub api: String,
+    /// Where the pod has its `token` and `ca.crt`.
+    pub folder: PathBuf,
+    pub review: TokenReviewing,
+    /// TokenReviews.
+    pub calls_per_second: u32,
+}
+
+impl ClusterSettings {
+    /// The pod's own token, which the kubelet renews.
+    pub(crate) fn token_file(&self) -> PathBuf {
+        self.folder.join("token")
+    }
+
+    /// The authority of the API server's certificate.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.folder.join("ca.crt")
+    }
+}
+
+/// Whether a cluster is asked about tokens whose signature holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TokenReviewing {
+    Off,
+    /// Without its word no token counts.
+    On,
+    /// While it cannot be asked, the signature counts alone.
+    Prefer,
+}
+
 /// By what a policy tells the callers of one issuer apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct PolicyClaims {
@@ -125,17 +199,6 @@ pub struct ClientTokenSettings {
     pub binding: String,
     /// It is refused from then on.
     pub until_unix_seconds: Option<i64>,
-}
-
-/// A transmitter of security events: another's word, by which proofs of our issuers end.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct TransmitterSettings {
-    /// Its name, `iss`, keys, and the one audience that we are to it.
-    pub source: IssuerSettings,
-    /// The names of the issuers whose subjects it speaks for; at least one.
-    pub issuers: Vec<String>,
-    /// What its pushes show as a bearer token.
-    pub token: Option<SecretRef>,
 }
 
 /// The secrets that a backend's webhooks present for one app.

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
+use super::proven;
 use super::settings::{IssuerSettings, KeySource};
 use super::spiffe_id::{is_spiffe_id, trust_domain_of};
 use crate::reason::Reason;
@@ -56,6 +57,7 @@ pub(super) fn facts(
         subject_claim: None,
         groups: Vec::new(),
         doubts: Doubts::of(settings, &claims)?,
+        attributes: proven::attributes(&settings.attributes, &claims),
         claims,
         certificate: certificate.cloned(),
         client_binding: None,

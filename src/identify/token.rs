@@ -122,6 +122,15 @@ pub(super) fn is_shaped_like_one(bytes: &[u8]) -> bool {
     memchr::memchr_iter(b'.', bytes).count() == 2
 }
 
+/// Whether `bytes` say that they are a JWS: three parts, of which the first is a header.
+pub(super) fn is_jws(bytes: &[u8]) -> bool {
+    let header = bytes.split(|byte| *byte == b'.').next();
+    is_shaped_like_one(bytes)
+        && header
+            .and_then(|header| URL_SAFE_NO_PAD.decode(header).ok())
+            .is_some_and(|header| json::object(&header).is_some())
+}
+
 /// Base64url without padding, other alphabets, ignored characters or set trailing bits (RFC 7515 section 2).
 fn decode(part: &str) -> Result<Vec<u8>, Reason> {
     URL_SAFE_NO_PAD

@@ -107,6 +107,7 @@ impl Webhooks {
                 groups: Vec::new(),
                 claims: serde_json::Map::new(),
                 certificate: None,
+                attributes: Vec::new(),
                 client_binding: None,
                 aws: None,
                 doubts: Doubts::default(),

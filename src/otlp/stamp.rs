@@ -17,6 +17,8 @@ pub struct Stamp {
     attributes: Vec<(Range<usize>, Range<usize>)>,
     /// Made when it is first asked for: few exports are JSON.
     json: OnceLock<String>,
+    /// Names that go without a replacement.
+    dropped: Vec<Box<[u8]>>,
     /// Bit n: some name is n bytes long (63: that or longer). Most names are told apart by it.
     lengths: u64,
 }
@@ -37,6 +39,16 @@ impl Stamp {
         stamp
     }
 
+    /// The same, and attributes of the caller's with these names go.
+    pub(crate) fn dropping<'n>(mut self, names: impl IntoIterator<Item = &'n str>) -> Stamp {
+        for name in names {
+            self.lengths |= length_bit(name.as_bytes());
+            self.dropped.push(name.as_bytes().into());
+        }
+        self
+    }
+
+    /// Whether it puts nothing on a resource.
     pub fn is_empty(&self) -> bool {
         self.attributes.is_empty()
     }
@@ -73,10 +85,11 @@ impl Stamp {
         })
     }
 
-    /// Whether an attribute of the caller's with this name gives way to the stamp.
+    /// Whether an attribute of the caller's with this name gives way to the stamp, or goes.
     pub(super) fn replaces(&self, name: &[u8]) -> bool {
         self.lengths & length_bit(name) != 0
-            && self.attributes.iter().any(|(own, _)| self.at(own) == name)
+            && (self.attributes.iter().any(|(own, _)| self.at(own) == name)
+                || self.dropped.iter().any(|dropped| **dropped == *name))
     }
 
     /// A name or a value.
@@ -167,6 +180,24 @@ mod tests {
                 assert!(!stamp.replaces(format!("{name}x").as_bytes()));
             }
         }
+    }
+
+    #[test]
+    fn a_name_goes_without_a_replacement() {
+        let stamp = Stamp::new(&[("owner", "shop")]).dropping(["k8s.pod.uid", "x"]);
+        for (name, goes) in [
+            ("owner", true),
+            ("k8s.pod.uid", true),
+            ("x", true),
+            ("y", false),
+            ("k8s.pod.ui", false),
+            ("k8s.pod.uie", false),
+        ] {
+            assert_eq!(stamp.replaces(name.as_bytes()), goes, "{name}");
+        }
+        let one = Resource::decode(stamp.protobuf()).unwrap();
+        assert_eq!(one.attributes.len(), 1);
+        assert!(Stamp::default().dropping(["x"]).is_empty());
     }
 
     #[test]

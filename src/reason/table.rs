@@ -190,9 +190,6 @@ reasons! {
         "This client token is not known, or was revoked." "Ask an operator for another.";
     ClientTokenExpired "client_token_expired" [BadCredential] Caller
         "This client token has expired." "Ask an operator for another.";
-    /// By the operator's file of revocations, by the provider's logout, or by a security event.
-    ProofRevoked "proof_revoked" [BadCredential] Caller
-        "Your token, session or certificate was revoked." "Log in again, or fetch a new one.";
     SessionInvalid "session_invalid" [BadCredential] Caller
         "The session cannot be read any more." "Log in again.";
     SessionExpired "session_expired" [BadCredential] Caller
@@ -236,6 +233,20 @@ reasons! {
         "From your address came too many proofs that did not hold." "Wait a minute, and look for a client with wrong credentials.";
     ProofsTimeout "proofs_timeout" [Unavailable] Provider
         "Who judges your proof did not answer in time." "It is not your fault; try again.";
+    TokenInactive "token_inactive" [BadCredential] Caller
+        "Who issued the token says that it does not count." "Get a new one; it was revoked, has expired, or its bearer is gone.";
+    IntrospectionUnavailable "introspection_unavailable" [Unavailable] Provider
+        "Your issuer cannot be asked about the token now." "It is not your fault; try again.";
+    IntrospectionClient "introspection_client" [Unavailable] Operator
+        "Your issuer does not answer this gateway." "It is not your fault; try again.";
+    IntrospectionAnswer "introspection_answer" [Unavailable] Provider
+        "Your issuer's answer about the token cannot be read." "It is not your fault; try again.";
+    ReviewUnavailable "review_unavailable" [Unavailable] Provider
+        "Your cluster cannot be asked about the token now." "It is not your fault; try again.";
+    ReviewForbidden "review_forbidden" [Unavailable] Operator
+        "Your cluster does not review tokens for this gateway." "It is not your fault; try again.";
+    ReviewAnswer "review_answer" [Unavailable] Provider
+        "Your cluster's review of the token cannot be read." "It is not your fault; try again.";
     // A login fails.
     LoginNotOffered "login_not_offered" [Unknown] Caller
         "No login with a browser is offered here." "Use a token or a certificate.";
@@ -310,19 +321,6 @@ reasons! {
         "You are in too many groups for a session." "Tell an operator.";
     LoginUnsealed "login_unsealed" [Unavailable] Gateway
         "The gateway cannot make a session now." "Try again.";
-    // A provider tells that proofs have ended, in a message that is not taken.
-    PushUnproven "push_unproven" [BadCredential] Caller
-        "The push did not show the token that was agreed with its sender." "";
-    /// OpenID Connect Back-Channel Logout section 2.6, point 8.
-    RevocationRepeated "revocation_repeated" [Malformed] Caller
-        "This logout token was taken before." "";
-    /// RFC 9493: `iss_sub`, `email` and `opaque` are read.
-    RevocationSubject "revocation_subject" [Malformed] Caller
-        "The event names its subject in a form that is not read." "Let the transmitter name it by `iss_sub`.";
-    RevocationForeign "revocation_foreign" [Denied] Caller
-        "The event is about a subject that its sender does not speak for." "Tell an operator.";
-    RevocationsFull "revocations_full" [Unavailable] Gateway
-        "The gateway can remember no more of what has ended." "Try again.";
     // The policy says no.
     NotPermitted "not_permitted" [Denied] Caller
         "Nothing that you hold allows this here, or there is no such app or project." "Compare the name, or ask its owners for access.";
@@ -515,12 +513,6 @@ reasons! {
         "A new configuration is in force." "";
     ConfigurationRefused "configuration_refused" [-] Operator
         "A new configuration was wrong; the last good one stays." "";
-    RevokedByFile "revoked_by_file" [-] Nothing
-        "The operator's file revokes a proof from now on." "";
-    RevokedByLogout "revoked_by_logout" [-] Nothing
-        "The identity provider ended a session by a logout token." "";
-    RevokedByEvent "revoked_by_event" [-] Nothing
-        "A transmitter ended proofs by a security event." "";
     UpstreamEchoedCredential "upstream_echoed_credential" [-] Backend
         "A backend's answer held a secret of the gateway's, which was blanked." "Tell an operator.";
 }

@@ -47,11 +47,11 @@ events! {
     ConnectionRefused "connection_refused";
     HandshakeFailed "handshake_failed";
     StreamRefused "stream_refused";
-    // Of proofs.
-    ProofEnded "proof_ended";
     // Of issuers: counted and logged, and not recorded.
     KeyWanted "key_wanted";
     KeysMoved "keys_moved";
+    ConsultationFailed "consultation_failed";
+    ReviewSkipped "review_skipped";
 }
 
 impl std::fmt::Display for EventName {

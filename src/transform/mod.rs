@@ -26,7 +26,7 @@ pub(crate) use links::Links;
 pub(crate) use named::{NamedFault, Naming, Reference, named};
 pub(crate) use references::{link, location};
 pub use settings::{Compression, IngestSettings, MirrorSettings};
-pub(crate) use split::{Part, PartLeg, Split, sender_attributes, split};
+pub(crate) use split::{Part, PartLeg, Split, proven_mark, split, stamped_attributes};
 
 /// What stands in the place of what the caller may not see.
 const REDACTED: &str = "[redacted]";

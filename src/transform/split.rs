@@ -70,8 +70,8 @@ pub(crate) struct Split {
     pub rejected: Rejected,
 }
 
-/// Finds the app of every resource.
-pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
+/// Finds the app of every resource of this sender's.
+pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach, sender: &Facts) -> Split {
     let mut split = Split {
         parts: Vec::new(),
         rejected: Rejected::default(),
@@ -79,7 +79,8 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
     let mut places: ahash::HashMap<NodeId, usize> = ahash::HashMap::default();
     if export.groups().is_empty() {
         // Nothing to tell its app by: the app that is named, or the only one.
-        match policy.assign(reach, &|_| Mark::Absent).and_then(|node| {
+        let marks = |name: &str| proven_mark(sender, name).unwrap_or(Mark::Absent);
+        match policy.assign(reach, &marks).and_then(|node| {
             let permit = policy.permit(reach, node)?;
             Ok((node, permit, PartLeg::all(policy, reach, node)?))
         }) {
@@ -91,12 +92,13 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
         return split;
     }
     for (index, group) in export.groups().iter().enumerate() {
-        let marks = |name: &str| match export.attribute(index, name) {
+        let said = |name: &str| match export.attribute(index, name) {
             Found::Absent => Mark::Absent,
             Found::Text(text) => Mark::Text(text),
             // A value that is no text names no service; policy must not take it for a missing one.
             Found::Other | Found::Ambiguous => Mark::Ambiguous,
         };
+        let marks = |name: &str| proven_mark(sender, name).unwrap_or_else(|| said(name));
         let placed = policy
             .assign(reach, &marks)
             .and_then(|node| match places.get(&node) {
@@ -123,6 +125,17 @@ pub(crate) fn split(export: &Export, policy: &Policy, reach: &Reach) -> Split {
         }
     }
     split
+}
+
+/// What is known of a resource by its sender's proof, whatever it says itself; `None`: the proof is not asked under this
+/// name.
+pub(crate) fn proven_mark<'f>(sender: &'f Facts, name: &str) -> Option<Mark<'f>> {
+    let mut proven = sender.attributes.iter();
+    let attribute = proven.find(|attribute| *attribute.name == *name)?;
+    Some(match &attribute.value {
+        Some(value) => Mark::Text(Cow::Borrowed(value)),
+        None => Mark::Absent,
+    })
 }
 
 impl Split {
@@ -271,28 +284,35 @@ impl Stamps {
 
 /// Who sent it, as which app, and what the app's policy says of all its telemetry.
 fn stamp(policy: &Policy, node: NodeId, app: &AppPath, sender: &Facts) -> Stamp {
-    let fixed = policy.stamp_attributes(node);
-    let mut attributes: Vec<(&str, &str)> = Vec::with_capacity(4 + fixed.len());
-    attributes.extend(sender_attributes(app, sender));
-    attributes.extend(
-        fixed
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str())),
-    );
-    Stamp::new(&attributes)
+    let attributes = stamped_attributes(policy, node, app, sender);
+    let unproven = sender.attributes.iter().filter(|one| one.value.is_none());
+    Stamp::new(&attributes).dropping(unproven.map(|one| &*one.name))
 }
 
-/// The verified origin, as attributes or tags.
-pub(crate) fn sender_attributes<'a>(
+/// The verified origin, what the sender's token proves, and what the policy says of the app, as attributes or tags; each
+/// name once. What the token proves counts more than what is said of the whole app.
+pub(crate) fn stamped_attributes<'a>(
+    policy: &'a Policy,
+    node: NodeId,
     app: &'a AppPath,
     sender: &'a Facts,
-) -> [(&'static str, &'a str); 4] {
-    [
+) -> Vec<(&'a str, &'a str)> {
+    let fixed = policy.stamp_attributes(node);
+    let mut attributes = Vec::with_capacity(4 + sender.attributes.len() + fixed.len());
+    attributes.extend([
         ("lightkeeper.app", app.as_str()),
-        ("lightkeeper.identity", &sender.subject),
-        ("lightkeeper.identity.issuer", &sender.issuer),
+        ("lightkeeper.identity", &*sender.subject),
+        ("lightkeeper.identity.issuer", &*sender.issuer),
         ("lightkeeper.identity.method", sender.method.name()),
-    ]
+    ]);
+    let proven = sender.attributes.iter();
+    attributes.extend(proven.filter_map(|one| Some((&*one.name, one.value.as_deref()?))));
+    for (name, value) in fixed {
+        if !attributes.iter().any(|(stamped, _)| stamped == name) {
+            attributes.push((name, value));
+        }
+    }
+    attributes
 }
 
 impl Rejected {

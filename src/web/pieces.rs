@@ -199,6 +199,7 @@ pub(crate) fn method(method: &str) -> &str {
         "session" => "browser session",
         "oidc" => "signed token",
         "jwt_svid" => "SPIFFE token",
+        "introspection" => "opaque token",
         "mtls" => "client certificate",
         "client_token" => "client token",
         other => other,

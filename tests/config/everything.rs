@@ -17,9 +17,9 @@ use lightkeeper::forward::{
     ClientIdentity, DestinationHeader, DestinationSettings, DestinationUrl, UpstreamSettings,
 };
 use lightkeeper::identify::{
-    AwsSettings, ClaimPath, CliSettings, ClientTokenHash, ClientTokenSettings, DpopSettings,
-    IssuerSettings, KeyAccess, KeySource, LoginSettings, PolicyClaims, ProofReplay, StsEndpoints,
-    TokensTaken, WebhookSettings,
+    AwsSettings, ClaimPath, CliSettings, ClientProofSettings, ClientTokenHash, ClientTokenSettings,
+    DpopSettings, IntrospectionSettings, IssuerSettings, KeyAccess, KeySource, LoginSettings,
+    PolicyClaims, ProofReplay, StsEndpoints, TokensTaken, WebhookSettings,
 };
 use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
@@ -148,6 +148,22 @@ fn every_key_arrives_in_the_checked_settings() {
             max_lifetime: seconds(12 * 3600),
             stale_keys: seconds(48 * 3600),
             refresh: seconds(2 * 3600),
+            introspection: Some(IntrospectionSettings {
+                url: "https://acme.okta.com/introspect?a=b".to_owned(),
+                client_id: "gateway".to_owned(),
+                proof: ClientProofSettings::Key {
+                    file: at("client.key"),
+                    algorithm: Some("PS256".to_owned()),
+                    key_id: Some("k1".to_owned()),
+                },
+                always: true,
+                prefix: Some("ory_at_".to_owned()),
+                signed: true,
+                cache: seconds(30),
+                calls_per_second: 7,
+            }),
+            cluster: None,
+            attributes: Vec::new(),
         }]
     );
     assert_eq!(
@@ -179,26 +195,6 @@ fn every_key_arrives_in_the_checked_settings() {
             calls_per_second: 5,
             concurrent_calls: 2,
         }]
-    );
-    assert_eq!(checked.revocations, Some(at("revocations.yaml")));
-    let [signals] = checked.transmitters.as_slice() else {
-        panic!("one transmitter")
-    };
-    assert_eq!(signals.issuers, ["okta"]);
-    assert_eq!(signals.token, Some(file("push")));
-    let source = &signals.source;
-    assert_eq!(
-        (source.name.as_str(), source.issuer.as_str(), &source.keys),
-        (
-            "signals",
-            "https://signals.example/",
-            &KeySource::Url("https://signals.example/keys".into())
-        )
-    );
-    assert_eq!(source.audiences, ["https://gateway.example"]);
-    assert_eq!(
-        (&source.ca, &source.egress),
-        (&Some(at("idp.pem")), &Egress::Direct)
     );
     let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
         name: name.into(),
@@ -446,6 +442,7 @@ fn every_key_arrives_in_the_checked_settings() {
         "a.key",
         "ca.pem",
         "a.crl",
+        "client.key",
         "keys-token",
         "keys.pem",
         "idp.pem",
@@ -463,8 +460,6 @@ fn every_key_arrives_in_the_checked_settings() {
         "hook",
         "oncall",
         "chat",
-        "revocations.yaml",
-        "push",
         "policies/policy.yaml",
     ];
     assert_eq!(checked.files, watched.map(at));

@@ -60,6 +60,9 @@ async fn room(
         max_lifetime: Duration::from_secs(24 * 3600),
         stale_keys: Duration::from_secs(3600),
         refresh: Duration::from_secs(3600),
+        introspection: None,
+        cluster: None,
+        attributes: Vec::new(),
     };
     let mut login = LoginSettings {
         issuer: "acme".to_owned(),

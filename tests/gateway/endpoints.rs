@@ -9,22 +9,26 @@ use serde_json::json;
 use testkit::emulator::{Role, rows};
 use testkit::world::AWS_ACCOUNT;
 use testkit::{
-    Algorithm, Answer, AwsCaller, Emulator, Issuer, ProofKey, Sample, SampleCaller, World, golden,
+    Algorithm, Answer, AwsCaller, Emulator, Issuer, ProofKey, Sample, SampleCaller, TokenJudge,
+    TokenWord, World, golden,
 };
 
-use super::stage;
+use super::{introspection, stage};
+use crate::folder::Folder;
 
-/// The columns: what a caller shows. The first eight prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 12] = [
+/// The columns: what a caller shows. The first nine prove nothing or nothing that is bound here.
+const EVIDENCE: [&str; 14] = [
     "none",
     "forged",
     "expired",
-    "ended",
     "stranger",
     "thief",
     "stolen",
+    "revoked",
+    "unasked",
     "unbound",
     "neighbour",
+    "opaque",
     "role",
     "proven",
     "right",
@@ -51,17 +55,21 @@ struct Endpoint {
 /// exactly one request, with exactly one credential.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_endpoint_with_every_kind_of_evidence() {
+    let (folder, judge) = (Folder::new(), judge().await);
+    let asked = introspection::asked(&judge, &introspection::by_secret(&folder), "");
     let world = stage::start(
         stage::WorldPlan {
             policy: policy(),
-            more: "revocations: { file: revocations.yaml }".to_owned(),
-            files: vec![("revocations.yaml".to_owned(), REVOCATIONS.to_owned())],
-            ..stage::plan(&[("    address: {plain}\n", &named())])
+            ..stage::plan(&[
+                ("    address: {plain}\n", &named()),
+                ("audiences: [lightkeeper]", &asked),
+            ])
         }
         .with_aws(),
     )
     .await;
     world.sts.as_ref().unwrap().add(role());
+    judge.say(OPAQUE, introspection::active(&world, "ci:neighbour"));
     let stranger = Issuer::start().await.unwrap();
     let key = ProofKey::generate().unwrap();
     let mut table = String::from(HEADING);
@@ -94,7 +102,7 @@ async fn every_endpoint_with_every_kind_of_evidence() {
                 let mut cell = shown(&answer, &endpoint);
                 if through {
                     lent = credential(&world, &place).await;
-                    if evidence == "neighbour" {
+                    if ["neighbour", "opaque"].contains(&evidence) {
                         stays_at_home(&endpoint, &answer, &lent);
                         cell.push('*');
                     }
@@ -109,21 +117,18 @@ async fn every_endpoint_with_every_kind_of_evidence() {
         .unwrap_or_else(|difference| panic!("{difference}"));
 }
 
-/// What the evidence `ended` is.
-const REVOCATIONS: &str =
-    "version: 1\nrevocations:\n  - { issuer: acme, jti: ended, until: 2126-01-01T00:00:00Z }\n";
-
 const HEADING: &str = "\
 What every endpoint answers, by what the caller shows. HTTP status; for gRPC the gRPC status (0 OK, 7 PERMISSION_DENIED,
 12 UNIMPLEMENTED, 16 UNAUTHENTICATED). Everything but 200, 202, 204 and 0 is refused by the gateway: the backend saw nothing.
 
-none       no credential                     unbound    a good token of somebody whom no binding names
-forged     a good token, signature changed   neighbour  a good token of another team, which may do everything in its own project
-expired    a token of yesterday              role       a call to AWS, signed by a role that may export
-ended      a good token that was revoked     proven     a token that is bound to a key, with its proof, of one who may export
-stranger   an issuer that we do not know     right      a good token of whoever may do it
-thief      a call to AWS, signed wrongly     lent       the credential of ours that went to the backend for \"right\"
-stolen     a token that is bound to a key
+none       no credential                     unasked    an opaque token, while its issuer gives no answer that can be read
+forged     a good token, signature changed   unbound    a good token of somebody whom no binding names
+expired    a token of yesterday              neighbour  a good token of another team, which may do everything in its own project
+stranger   an issuer that we do not know     opaque     the same, with a token about which its issuer is asked
+thief      a call to AWS, signed wrongly     role       a call to AWS, signed by a role that may export
+stolen     a token that is bound to a key    proven     a token that is bound to a key, with its proof, of one who may export
+revoked    an opaque token that is no more   right      a good token of whoever may do it
+                                             lent       the credential of ours that went to the backend for \"right\"
 
 * An export that names no app went to the neighbour's own project; the list of projects held the neighbour's own.
 
@@ -296,27 +301,7 @@ fn own() -> Vec<Endpoint> {
         let page = Endpoint::new(Method::GET, path.to_owned(), Vec::new(), Vec::new(), false);
         Endpoint { own: true, ..page }
     };
-    let pushed = [
-        (
-            "/.lightkeeper/backchannel-logout",
-            "application/x-www-form-urlencoded",
-            "logout_token=a.b.c",
-        ),
-        (
-            "/.lightkeeper/ssf/events",
-            "application/secevent+jwt",
-            "a.b.c",
-        ),
-    ]
-    .map(|(path, kind, body)| {
-        let headers = vec![("content-type", kind)];
-        let pushed = Endpoint::new(Method::POST, path.to_owned(), headers, body.into(), false);
-        Endpoint {
-            own: true,
-            ..pushed
-        }
-    });
-    pages.map(page).into_iter().chain(pushed).collect()
+    pages.map(page).into()
 }
 
 impl Endpoint {
@@ -345,6 +330,17 @@ fn role() -> AwsCaller {
     AwsCaller::role(AWS_ACCOUNT, "checkout-lambda", "i-0abc")
 }
 
+/// A token of the neighbour's, and one about which nothing can be read.
+const OPAQUE: &str = "opaque-of-neighbour";
+const UNREADABLE: &str = "opaque-of-nobody";
+
+async fn judge() -> TokenJudge {
+    let inactive = TokenWord::json(&json!({ "active": false }));
+    let judge = TokenJudge::start(None, inactive).await.unwrap();
+    judge.say(UNREADABLE, TokenWord::json(&json!({ "active": "perhaps" })));
+    judge
+}
+
 fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> SampleCaller {
     let right = if sender { "ci:sender" } else { "ci:steward" };
     let mint = |claims| world.issuer.mint(claims, Algorithm::Rs256);
@@ -363,7 +359,6 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
                 .issued_in(-90_000)
                 .expires_in(-86_400),
         ),
-        "ended" => mint(world.issuer.claims(right).set("jti", "ended")),
         "stranger" => stranger.mint(stranger.claims(right), Algorithm::Rs256),
         "thief" => {
             let mut thief = role();
@@ -371,6 +366,9 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
             world.aws_token(&thief, &Clock::system())
         }
         "role" => world.aws_token(&role(), &Clock::system()),
+        "revoked" => "revoked".to_owned(),
+        "unasked" => UNREADABLE.to_owned(),
+        "opaque" => OPAQUE.to_owned(),
         "unbound" => mint(world.issuer.claims("ci:nobody")),
         "neighbour" => mint(world.issuer.claims("ci:neighbour")),
         _ => mint(world.issuer.claims(right)),

@@ -6,6 +6,7 @@ use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{Algorithm, Issuer, Sample};
 
+use super::clusters::{ApiServer, CLUSTER};
 use super::stage;
 use crate::folder::Folder;
 
@@ -48,7 +49,8 @@ fn recipes() -> Vec<Recipe> {
             let issuer = block(section, "yaml issuer");
             let mut claims: Value = serde_json::from_str(block(section, "json token")).unwrap();
             if let Some(named) = setting(issuer, "  issuer") {
-                claims["iss"] = named.into();
+                let of_cluster = named.starts_with("kubernetes:");
+                claims["iss"] = if of_cluster { CLUSTER } else { named }.into();
             }
             Recipe {
                 title: section.lines().next().unwrap(),
@@ -69,8 +71,12 @@ fn audience(recipe: &Recipe) -> &'static str {
     }
 }
 
-/// The line of an issuer's block by which it gets keys of one issuer here: by URL, or in a trust domain's bundle.
-fn keys_of(recipe: &Recipe, keys: &Issuer, folder: &Folder) -> String {
+/// The line of an issuer's block by which it gets keys of one issuer here: by URL, of an API server, or in a trust domain's
+/// bundle.
+fn keys_of(recipe: &Recipe, keys: &Issuer, server: &ApiServer, folder: &Folder) -> String {
+    if recipe.issuer.contains("issuer: kubernetes:") {
+        return server.setting();
+    }
     let Some(spiffe) = recipe
         .issuer
         .lines()
@@ -103,16 +109,21 @@ fn change(value: &mut Value) {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_recipe_takes_the_token_that_it_shows() {
     let keys = Issuer::start().await.unwrap();
+    let server = ApiServer::start_with(keys.jwks()).await;
     let folder = Folder::new();
     let recipes = recipes();
     assert!(recipes.len() >= 20, "{}", recipes.len());
     let mut issuers = "issuers:".to_owned();
     for recipe in &recipes {
-        let is_of_keys = |line: &&str| line.starts_with("  jwks:") || line.starts_with("  spiffe:");
+        // No pod of the recipe's is there to be reviewed.
+        let is_of_keys = |line: &&str| {
+            let starts = ["  jwks:", "  spiffe:", "  issuer: kubernetes:", "  review:"];
+            starts.iter().any(|start| line.starts_with(start))
+        };
         for line in recipe.issuer.lines().filter(|line| !is_of_keys(line)) {
             issuers.push_str(&format!("\n  {line}"));
         }
-        issuers.push_str(&format!("\n  {}", keys_of(recipe, &keys, &folder)));
+        issuers.push_str(&format!("\n  {}", keys_of(recipe, &keys, &server, &folder)));
     }
     let mut plan = stage::plan(&[("issuers:", &issuers)]);
     for (number, recipe) in recipes.iter().enumerate() {

@@ -34,6 +34,7 @@ fn a_trace_has_every_binding_that_speaks_of_the_caller() {
     let policy = load(POLICY);
     let token = Facts {
         method: Method::ClientToken,
+        attributes: Vec::new(),
         client_binding: Some(Arc::from("own")),
         ..member("none")
     };

@@ -6,11 +6,12 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::asking::{RawCluster, RawIntrospection, RawReview};
 use super::claims::RawClaims;
 use super::egress::RawProxy;
 use super::forms::RawSecret;
-use crate::document::Spanned;
 use crate::document::quantity::RawDuration;
+use crate::document::{Entries, Spanned};
 
 /// One issuer of tokens: by OpenID Connect, or of a SPIFFE trust domain.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -19,7 +20,8 @@ use crate::document::quantity::RawDuration;
 pub(crate) struct RawIssuer {
     /// Our own name for it, which policy subjects use.
     pub name: Spanned<String>,
-    /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are.
+    /// The `iss` of its tokens, compared byte for byte. An `https` URL, or any text where `jwks` says where the keys are. Or
+    /// `kubernetes:///`: the cluster in which the gateway runs, `kubernetes://host:port`: the one whose API server is there.
     pub issuer: Option<Spanned<String>>,
     /// Instead of `issuer`: the SPIFFE trust domain whose workloads show JWT-SVIDs.
     pub spiffe: Option<Spanned<RawSpiffe>>,
@@ -60,6 +62,17 @@ pub(crate) struct RawIssuer {
     pub stale_keys: Option<Spanned<RawDuration>>,
     /// How often keys are fetched anew, at least `60s`; default `1h`.
     pub refresh: Option<Spanned<RawDuration>>,
+    /// Who says what tokens are worth that are no JWTs (RFC 7662); default: no party is asked.
+    pub introspection: Option<Spanned<RawIntrospection>>,
+    /// Of `issuer: kubernetes://…`: where the pod's files are, and how often the API server may be asked.
+    pub kubernetes: Option<Spanned<RawCluster>>,
+    /// Of `issuer: kubernetes://…`: whether the API server is asked about each token (TokenReview); `prefer`: while it cannot be
+    /// asked, the signature counts alone. Default `off`.
+    pub review: Option<Spanned<RawReview>>,
+    /// Attributes that are written on exports' resources as the token proves them, each with the claim that does:
+    /// `k8s.namespace.name: /kubernetes.io/namespace`. What the sender says under these names never counts. At most 16.
+    #[serde(default)]
+    pub attributes_from: Entries<Spanned<String>>,
 }
 
 /// Which of an issuer's tokens identify callers.

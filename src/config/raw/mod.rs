@@ -6,6 +6,7 @@
 //! counts are bounded here, in the schema, which the reader holds to; nothing outside `config` sees these types.
 
 mod alerts;
+mod asking;
 mod audit;
 mod aws;
 mod claims;
@@ -21,12 +22,12 @@ mod limits;
 mod listeners;
 mod log;
 mod query;
-mod revocations;
 mod upstreams;
 mod vault;
 mod web;
 
 pub(crate) use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
+pub(crate) use asking::{RawAssertionKey, RawIntrospection, RawReview};
 pub(crate) use audit::{RawAudit, RawOnFailure};
 pub(crate) use aws::RawAws;
 pub(crate) use claims::RawNames;
@@ -44,7 +45,6 @@ pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
-pub(crate) use revocations::{RawRevocationFile, RawTransmitter};
 pub(crate) use upstreams::{RawBackend, RawClient, RawUpstream, RawUpstreams};
 pub(crate) use vault::{RawApiKeys, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
@@ -105,11 +105,6 @@ pub(crate) struct RawConfig {
     /// What becomes of the backend's alerts.
     #[serde(default)]
     pub alerts: RawAlerts,
-    /// Proofs that no longer count.
-    pub revocations: Option<RawRevocationFile>,
-    /// Transmitters of security events, whose pushes end proofs.
-    #[serde(default)]
-    pub ssf: Vec<RawTransmitter>,
     /// The policy file.
     pub policy: Spanned<String>,
     /// The audit trail.

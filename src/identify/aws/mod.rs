@@ -282,6 +282,7 @@ impl AwsIssuer {
             groups: Vec::new(),
             claims: serde_json::Map::new(),
             certificate,
+            attributes: Vec::new(),
             client_binding: None,
             aws: Some(Arc::new(AwsFacts {
                 kind: principal.kind,

@@ -7,7 +7,6 @@
 
 mod flow;
 mod id_token;
-mod logout;
 mod memory;
 mod provider;
 mod seal;
@@ -39,7 +38,6 @@ use super::claim_path::ClaimPath;
 use super::facts::{CertificateFacts, Facts};
 use super::fetch::RemoteFault;
 use super::issuer::{Issuer, IssuerCause};
-use super::revocation::Revocations;
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::limits::{FairQueue, FairQueueBounds};
@@ -57,7 +55,7 @@ use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// What a session keeps; one that was sealed under another number says less than is asked of it.
-const LAYOUT: u8 = 4;
+const LAYOUT: u8 = 3;
 
 /// What the provider bears of us: each code exchange takes one of these places for a second or longer, so that 32
 /// are under way at most, and begin within a second. A login waits for its place; half of them are left to other
@@ -124,7 +122,6 @@ pub struct Login {
     stamp: String,
     provider: Arc<Provider>,
     memory: Arc<Memory>,
-    revocations: Revocations,
     exchanges: FairQueue,
 }
 
@@ -152,7 +149,7 @@ impl Login {
     pub(super) fn open(
         settings: &LoginSettings,
         issuers: &[Arc<Issuer>],
-        (memory, revocations): (Arc<Memory>, Revocations),
+        memory: Arc<Memory>,
         previous: Option<&Login>,
     ) -> Result<Login, Vec<LoginFault>> {
         let Some(issuer) = issuers
@@ -196,7 +193,6 @@ impl Login {
                 provider,
                 exchanges: memory.exchanges.clone(),
                 memory,
-                revocations,
             }),
             _ => Err(faults.into_iter().map(LoginFault).collect()),
         }

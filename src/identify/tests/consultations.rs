@@ -89,6 +89,7 @@ fn facts(subject: &str, lives_seconds: i64) -> Arc<Facts> {
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: None,
+        attributes: Vec::new(),
         client_binding: None,
         aws: None,
         doubts: Doubts::default(),
@@ -361,9 +362,6 @@ fn evidence((token, header, certificate): &Shown) -> Evidence {
             },
             subject: String::new(),
             fingerprint: "00".to_owned(),
-            serial: String::new(),
-            key: String::new(),
-            not_before: 0,
             not_after: 0,
         });
     Evidence::of(token.as_bytes(), header.as_ref(), certificate.as_ref())

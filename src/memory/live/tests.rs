@@ -16,6 +16,7 @@ fn sender(subject: &str) -> Facts {
         groups: Vec::new(),
         claims: serde_json::Map::new(),
         certificate: None,
+        attributes: Vec::new(),
         client_binding: None,
         aws: None,
         doubts: Doubts::default(),
