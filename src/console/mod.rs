@@ -6,5 +6,4 @@
 pub(crate) mod api;
 pub(crate) mod csrf;
 pub mod pages;
-mod pushed;
 pub(crate) mod site;

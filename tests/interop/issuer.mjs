@@ -3,9 +3,10 @@
 //
 //   node issuer.mjs PORT CERTIFICATE KEY
 //
-// Each resource's tokens are signed with another algorithm. It says "listening" when it does, and ends
+// Each resource's tokens are signed with another algorithm; those of `urn:lightkeeper:opaque` are opaque, and told about at the
+// introspection endpoint (RFC 7662), to `reader` signed (RFC 9701). `keeper` proves itself there by KEY (RFC 7523). It says "listening" when it does, and ends
 // when its standard input closes.
-import { generateKeyPairSync, randomBytes } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import Provider from 'oidc-provider';
@@ -19,6 +20,7 @@ const ALGORITHMS = {
   'urn:lightkeeper:eddsa': 'EdDSA',
   'urn:another-service': 'RS256',
 };
+const OPAQUE = 'urn:lightkeeper:opaque';
 const LIFETIMES = { 'short-lived': 1 }; // seconds, by client; others: an hour
 
 // No key objects are made: their export hangs now and then in Node 20.
@@ -40,8 +42,16 @@ const client = (id) => ({
   token_endpoint_auth_method: 'client_secret_basic',
 });
 
+const keeper = {
+  ...client('keeper'),
+  client_secret: undefined,
+  token_endpoint_auth_method: 'private_key_jwt',
+  jwks: { keys: [{ ...createPublicKey(readFileSync(key)).export({ format: 'jwk' }), kid: 'keeper-1', use: 'sig' }] },
+};
+const reader = { ...client('reader'), introspection_signed_response_alg: 'ES256' };
+
 const provider = new Provider(issuer, {
-  clients: ['collector', 'cluster', 'legacy', 'analyst', 'stranger', 'hammer', 'short-lived'].map(client),
+  clients: [keeper, reader].concat(['collector', 'cluster', 'legacy', 'analyst', 'stranger', 'hammer', 'short-lived'].map(client)),
   jwks: {
     keys: [
       jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
@@ -55,19 +65,27 @@ const provider = new Provider(issuer, {
     clientCredentials: { enabled: true },
     // Who shows a proof gets a token that is bound to its key (RFC 9449), with a nonce of the provider's.
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
+    introspection: { enabled: true },
+    jwtIntrospection: { enabled: true },
+    revocation: { enabled: true },
     resourceIndicators: {
       enabled: true,
       getResourceServerInfo: (_, resource, { clientId }) => ({
         scope: 'telemetry',
         audience: resource,
-        accessTokenFormat: 'jwt',
         accessTokenTTL: LIFETIMES[clientId] ?? 3600,
-        jwt: { sign: { alg: ALGORITHMS[resource] } },
+        ...(resource === OPAQUE
+          ? { accessTokenFormat: 'opaque' }
+          : { accessTokenFormat: 'jwt', jwt: { sign: { alg: ALGORITHMS[resource] } } }),
       }),
     },
   },
   scopes: ['telemetry'],
-  enabledJWA: { idTokenSigningAlgValues: ['RS256', 'PS384', 'ES256', 'EdDSA'] },
+  enabledJWA: {
+    idTokenSigningAlgValues: ['RS256', 'PS384', 'ES256', 'EdDSA'],
+    introspectionSigningAlgValues: ['ES256'],
+    clientAuthSigningAlgValues: ['ES256'],
+  },
   extraTokenClaims: (_, token) => ({ groups: [`${token.clientId}s`] }),
 });
 
