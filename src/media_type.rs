@@ -19,6 +19,8 @@ pub(crate) const TEXT: &str = "text/plain";
 pub(crate) const TEXT_UTF8: &str = "text/plain; charset=utf-8";
 pub(crate) const BINARY: &str = "application/octet-stream";
 pub(crate) const FORM: &str = "application/x-www-form-urlencoded";
+/// A security event token (RFC 8417 section 7.2).
+pub(crate) const SECURITY_EVENT: &str = "application/secevent+jwt";
 
 /// One media type without its parameters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,6 +8,7 @@ mod events;
 mod legs;
 mod logging;
 mod registry;
+mod revocations;
 pub(crate) mod text;
 
 pub use events::EventName;
@@ -23,6 +24,7 @@ use prometheus::{
     IntGaugeVec, Registry, TextEncoder,
 };
 use registry::Making;
+use revocations::RevocationMetrics;
 
 use crate::reason::Reason;
 
@@ -57,6 +59,7 @@ pub struct Metrics {
     queries: QueryMetrics,
     legs: LegMetrics,
     callers: CallerMetrics,
+    revocations: RevocationMetrics,
     pub(crate) key_age_seconds: IntGaugeVec,
     pub connections: IntGauge,
     pub in_flight: IntGauge,
@@ -360,6 +363,7 @@ impl Metrics {
             edge: EdgeMetrics::new(&make)?,
             queries: QueryMetrics::new(&make)?,
             legs: LegMetrics::new(&make)?,
+            revocations: RevocationMetrics::new(&make)?,
             not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
             cuts: CutMetrics::new(&make)?,
             registry: make.0,
@@ -577,6 +581,26 @@ impl Metrics {
     /// Counts what of other projects was blanked in an answer.
     pub(crate) fn foreign_references(&self, count: u64) {
         self.queries.foreign.inc_by(count);
+    }
+
+    /// Counts a proof that was ended; both are words of ours.
+    pub(crate) fn revoked(&self, source: &'static str, kind: &'static str) {
+        self.revocations.revoked(source, kind);
+    }
+
+    /// Counts a security event. `transmitter` is one of the configuration's.
+    pub(crate) fn security_event(
+        &self,
+        transmitter: &str,
+        event: &'static str,
+        outcome: &'static str,
+    ) {
+        self.revocations.event(transmitter, event, outcome);
+    }
+
+    /// How many revocations are in force: of the file, and of what providers told.
+    pub(crate) fn revocation_entries(&self, listed: i64, heard: i64) {
+        self.revocations.entries(listed, heard);
     }
 
     pub fn event(&self, event: EventName) {

@@ -75,7 +75,8 @@ fn after<'t>(source: &'t str, texts: &[&str]) -> Vec<&'t str> {
 #[test]
 fn every_metric_is_documented() {
     let page = read("docs/reference/metrics.md");
-    let files = ["", "/registry", "/legs"].map(|file| read(&format!("src/telemetry{file}.rs")));
+    let files = ["", "/registry", "/legs", "/revocations"]
+        .map(|file| read(&format!("src/telemetry{file}.rs")));
     let source = files.concat();
     let mut names: BTreeSet<String> = source
         .split("\"lightkeeper_")

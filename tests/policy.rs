@@ -109,6 +109,9 @@ fn facts(text: &str) -> Facts {
         dns: Vec::new(),
         subject: "CN=leaf".to_owned(),
         fingerprint: String::new(),
+        serial: String::new(),
+        key: String::new(),
+        not_before: 0,
         not_after: i64::MAX,
     };
     let mut presented = method == Method::Mtls;

@@ -33,6 +33,10 @@ pub enum SiteRequest {
     Metadata,
     /// `POST logout`.
     Logout,
+    /// `POST backchannel-logout`: the identity provider ends a session.
+    BackchannelLogout,
+    /// `POST ssf/events`: a transmitter of security events ends proofs.
+    SecurityEvents,
     Page(PageRequest),
 }
 
@@ -100,7 +104,7 @@ pub(super) fn dialect(path: &str) -> Option<Dialect> {
         return Some(Dialect::Own);
     }
     match path.strip_prefix("/.lightkeeper")? {
-        "/whoami" | "/configuration" => Some(Dialect::Own),
+        "/whoami" | "/configuration" | "/backchannel-logout" | "/ssf/events" => Some(Dialect::Own),
         rest if rest.is_empty() || rest.starts_with('/') => Some(Dialect::Page),
         _ => None,
     }
@@ -118,6 +122,15 @@ pub(super) fn ask(
     let is_get = *method == Method::GET;
     if *method == Method::POST && *words == ["logout"] {
         return take(&pairs, []).map(|[]| Some(SiteRequest::Logout));
+    }
+    if *method == Method::POST
+        && let Some(pushed) = match words {
+            ["backchannel-logout"] => Some(SiteRequest::BackchannelLogout),
+            ["ssf", "events"] => Some(SiteRequest::SecurityEvents),
+            _ => None,
+        }
+    {
+        return take(&pairs, []).map(|[]| Some(pushed));
     }
     if !is_get {
         return Ok(None);
@@ -389,6 +402,23 @@ mod tests {
             ("POST /.lightkeeper/logout", Ok(Some(SiteRequest::Logout))),
             ("POST /.lightkeeper/logout?return_to=a", Err(Fault::Query)),
             ("GET /.lightkeeper/logout", Ok(None)),
+            (
+                "POST /.lightkeeper/backchannel-logout",
+                Ok(Some(SiteRequest::BackchannelLogout)),
+            ),
+            (
+                "POST /.lightkeeper/backchannel-logout?logout_token=a",
+                Err(Fault::Query),
+            ),
+            ("GET /.lightkeeper/backchannel-logout", Ok(None)),
+            ("POST /.lightkeeper/backchannel-logout/a", Ok(None)),
+            (
+                "POST /.lightkeeper/ssf/events",
+                Ok(Some(SiteRequest::SecurityEvents)),
+            ),
+            ("POST /.lightkeeper/ssf/events?state=a", Err(Fault::Query)),
+            ("GET /.lightkeeper/ssf/events", Ok(None)),
+            ("POST /.lightkeeper/ssf", Ok(None)),
             ("POST /.lightkeeper/", Ok(None)),
             ("HEAD /.lightkeeper/", Ok(None)),
             ("PUT /.lightkeeper/apps/shop", Ok(None)),

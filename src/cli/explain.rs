@@ -172,6 +172,7 @@ async fn walk(
         .with_aws(&checked.aws, None)
         .map_err(ExplainFault::Issuers)?
         .with_client_tokens(&checked.client_tokens())
+        .with_revocations(&loaded.revocations)
         .with_policy_claims(
             checked
                 .issuers
@@ -316,7 +317,10 @@ async fn facts(
     now: UnixMillis,
 ) -> Result<Result<Facts, Reason>, ExplainFault> {
     if let Some(file) = &arguments.certificate {
-        return by_certificate(&pem::chain(file)?, checked, identifier.surroundings(), now).await;
+        let chain = pem::chain(file)?;
+        let holder = by_certificate(&chain, checked, identifier.surroundings(), now).await?;
+        let counts = |facts| identifier.revoked_for_explain(&facts).map(|()| facts);
+        return Ok(holder.and_then(counts));
     }
     if let Some(claims) = &arguments.claims {
         let text = match claims.trim_start().starts_with('{') {
@@ -341,9 +345,11 @@ async fn facts(
         let Some(issuer) = issuer else {
             return Err(ExplainFault::NoIssuer);
         };
-        return Ok(identifier
+        let told = identifier
             .identify_claims_for_explain(issuer, claims)
-            .map_err(|rejection| rejection.reason));
+            .map_err(|rejection| rejection.reason);
+        let counts = |facts| identifier.revoked_for_explain(&facts).map(|()| facts);
+        return Ok(told.and_then(counts));
     }
     identifier.settled(KEYS_TIMEOUT).await;
     let identity = identifier.identify(caller).await;

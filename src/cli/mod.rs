@@ -221,6 +221,7 @@ pub enum SchemaOf {
     Config,
     Policy,
     Profile,
+    Revocations,
 }
 
 /// Runs a command of the product; gives back one that the binary added.
@@ -269,6 +270,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
                 SchemaOf::Config => crate::config::config_schema(),
                 SchemaOf::Policy => crate::authorize::policy_schema(),
                 SchemaOf::Profile => crate::profiles::profile_schema(),
+                SchemaOf::Revocations => crate::identify::revocations_schema(),
             };
             println!("{schema:#}");
             ExitCode::SUCCESS

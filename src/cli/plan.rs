@@ -13,7 +13,7 @@ use crate::causes::{chain, lines};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance, LogSettings, WayOut};
 use crate::document::Diagnostic;
-use crate::identify::LoginSettings;
+use crate::identify::{LoginSettings, RevocationList, RevocationSurroundings};
 use crate::profiles::Profile;
 use crate::state;
 use crate::state::Settings;
@@ -23,6 +23,8 @@ pub struct Loaded {
     pub checked: Option<Checked>,
     pub policy: Option<Arc<Policy>>,
     pub profile: Arc<Profile>,
+    /// What is revoked; nothing, where no file lists it.
+    pub(crate) revocations: Arc<RevocationList>,
     pub findings: Vec<Diagnostic>,
     pub(crate) read_at: UnixMillis,
 }
@@ -94,6 +96,7 @@ pub(crate) fn examine(path: &Path, clock: &Clock) -> Examined {
 pub fn load(path: &Path, clock: &Clock) -> Loaded {
     let read_at = clock.now();
     let mut loaded = join(path, clock, read_at, config::load(path), None);
+    loaded.read_revocations();
     loaded.findings.extend(
         loaded
             .checked
@@ -166,6 +169,7 @@ fn join(
         checked,
         policy,
         profile,
+        revocations: Arc::default(),
         findings,
         read_at,
     }
@@ -208,6 +212,37 @@ fn read_policy(
 }
 
 impl Loaded {
+    /// Reads the file of revocations, if the configuration names one and is sound.
+    fn read_revocations(&mut self) {
+        let Some(checked) = &self.checked else { return };
+        let Some(file) = &checked.revocations else {
+            return;
+        };
+        let text = match std::fs::read_to_string(file) {
+            Ok(text) => text,
+            Err(error) => {
+                let message = format!("the revocations cannot be read: {}", error.kind());
+                self.findings.push(Diagnostic::error(file, 0, 0, message));
+                return;
+            }
+        };
+        let issuers: Vec<String> = checked
+            .issuers
+            .iter()
+            .map(|issuer| issuer.name.clone())
+            .collect();
+        let others: Vec<String> = checked.aws.iter().map(|one| one.name.clone()).collect();
+        let around = RevocationSurroundings {
+            issuers: &issuers,
+            authorities: &checked.authority_names(),
+            others: &others,
+            now: self.read_at,
+        };
+        let (list, found) = RevocationList::load(file, &text, &around);
+        self.findings.extend(found);
+        self.revocations = list.map(Arc::new).unwrap_or_default();
+    }
+
     pub(crate) fn has_errors(&self) -> bool {
         self.findings.iter().any(Diagnostic::is_error)
     }
@@ -225,6 +260,8 @@ impl Loaded {
                 client_tokens: checked.client_tokens(),
                 webhooks: checked.webhooks(),
                 alerts: checked.alerts,
+                revocations: self.revocations,
+                transmitters: checked.transmitters,
                 organization: checked.organization,
                 listeners: checked.listeners,
                 issuers: checked.issuers,

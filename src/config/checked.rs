@@ -18,7 +18,7 @@ use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
     alerts, assertions, aws, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
-    query, vault, web,
+    query, ssf, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::{AppPath, BackendId, BackendNames};
@@ -27,7 +27,8 @@ use crate::authorize::{AwsAccounts, BackendUse, CertificateAuthority, TrustDomai
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name};
 use crate::identify::{
-    AwsSettings, ClientTokenSettings, DpopSettings, IssuerSettings, LoginSettings, WebhookSettings,
+    AwsSettings, CLIENT_CERTIFICATES, ClientTokenSettings, DpopSettings, IssuerSettings,
+    LoginSettings, TransmitterSettings, WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::Profile;
@@ -59,6 +60,10 @@ pub struct Checked {
     pub dpop: DpopSettings,
     pub login: Option<LoginSettings>,
     pub alerts: AlertSettings,
+    /// The file of revocations; not read here.
+    pub revocations: Option<PathBuf>,
+    /// Transmitters of security events.
+    pub transmitters: Vec<TransmitterSettings>,
     /// The policy file; not read here.
     pub policy: PathBuf,
     pub audit: AuditSettings,
@@ -142,6 +147,22 @@ impl Checked {
                     name,
                     trust_domains,
                 });
+            }
+        }
+        found
+    }
+
+    /// The names of all authorities for client certificates, as records have them, each once.
+    pub(crate) fn authority_names(&self) -> Vec<String> {
+        let mut found: Vec<String> = Vec::new();
+        for authority in self.listeners.iter().flat_map(client_ca::authorities) {
+            let named = if authority.short {
+                CLIENT_CERTIFICATES
+            } else {
+                &authority.name
+            };
+            if !found.iter().any(|known| known == named) {
+                found.push(named.to_owned());
             }
         }
         found
@@ -342,6 +363,10 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     let login = web::login(report, raw, session_keys);
     let webhooks = webhooks::webhooks(report, &raw.vault.webhooks);
     let alerts = alerts::alerts(report, &raw.alerts, &egress);
+    let revocations = raw.revocations.as_ref();
+    let revocations = revocations
+        .map(|given| report.path(&given.file, "revocations.file", Content::RevokedProofs));
+    let transmitters = ssf::transmitters(report, raw, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
     let audit = audit(report, &raw.audit, &limits);
@@ -370,6 +395,11 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         dpop,
         login,
         alerts,
+        revocations: match revocations {
+            Some(path) => Some(path?),
+            None => None,
+        },
+        transmitters,
         policy: policy?,
         audit: audit?,
         limits,

@@ -169,7 +169,7 @@ fn check_one(named: &NamedFile, folder: &Path) -> Result<(), FileFault> {
         Content::Created => created(&named.path),
         // Its mistakes were told when it was read.
         Content::Profile => Ok(()),
-        Content::Policy => read(&named.path, tried(&named.path)).map(drop),
+        Content::Policy | Content::RevokedProofs => read(&named.path, tried(&named.path)).map(drop),
         Content::Certificates => certificates(&read(&named.path, tried(&named.path))?).map(drop),
         Content::Key { certificate } => {
             let bytes = read(&named.path, looked_for(&named.path, folder))?;

@@ -25,7 +25,7 @@ pub(crate) const ALGORITHMS: [&str; 11] = [
 
 /// A policy says `issuer: mtls` of callers that a client certificate identified, `issuer: client_tokens` of those that a
 /// client token did.
-const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
+pub(crate) const RESERVED_NAMES: [&str; 3] = [CLIENT_CERTIFICATES, CLIENT_TOKENS, WEBHOOKS];
 
 /// Our own name for an issuer. `None`: it was reported.
 pub(crate) fn own_name(

@@ -204,7 +204,7 @@ fn one(
     let algorithms = algorithms(report, raw, &ALGORITHMS);
     let keys = match (&raw.jwks, &cluster) {
         (_, Some(cluster)) => Some(keys_of(cluster)),
-        (Some(given), None) => key_source(report, given, index),
+        (Some(given), None) => key_source(report, given, &format!("issuers[{index}]")),
         (None, None) => Some((KeySource::Discovery, KeyAccess::default())),
     };
     let ca = match &raw.ca {
@@ -297,19 +297,20 @@ fn keys_of(cluster: &ClusterSettings) -> (KeySource, KeyAccess) {
     )
 }
 
-fn key_source(
+/// Where keys are, as `jwks` of what stands at `owner` says. `None`: it was reported.
+pub(crate) fn key_source(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<RawKeys>,
-    index: usize,
+    owner: &str,
 ) -> Option<(KeySource, KeyAccess)> {
-    let subject = |key: &str| format!("issuers[{index}].jwks.{key}");
+    let subject = |key: &str| format!("{owner}.jwks.{key}");
     let RawKeys {
         file,
         url,
         token,
         ca,
     } = &at.value;
-    let whole = format!("issuers[{index}].jwks");
+    let whole = format!("{owner}.jwks");
     let source = match (file, url) {
         (Some(_), Some(_)) => {
             let hint = "write `{ file: jwks.json }` or `{ url: https://… }`";
@@ -396,7 +397,7 @@ fn discovered(
 
 /// An `issuer` that is only compared with `iss`: AD FS writes `http://{host}/adfs/services/trust`, and Google has written
 /// `accounts.google.com`.
-fn compared(
+pub(crate) fn compared(
     report: &mut ConfigFindings<'_>,
     at: &Spanned<String>,
     subject: &str,

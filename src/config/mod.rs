@@ -33,6 +33,7 @@ mod query;
 mod raw;
 mod report;
 mod spiffe;
+mod ssf;
 mod upstreams;
 mod vault;
 mod ways_out;

@@ -41,6 +41,8 @@ pub(crate) enum Content {
     Bundle,
     /// The same, with certificates for X.509-SVIDs.
     AuthorityBundle,
+    /// What is revoked, which is checked elsewhere.
+    RevokedProofs,
     /// The policy, which is checked elsewhere.
     Policy,
     /// A backend's profile, which is read where it is named.

@@ -15,7 +15,7 @@ use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WayOut {
-    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `destination oncall`.
+    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `transmitter signals`, `destination oncall`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
     pub to: String,
@@ -76,6 +76,12 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
             )
         })
     });
+    let transmitters = checked.transmitters.iter().filter_map(|transmitter| {
+        let source = &transmitter.source;
+        let (tls, host, port) = first_asked(source, false)?;
+        let what = format!("transmitter {}", source.name);
+        Some(way(what, &source.egress, (tls, &host, port)))
+    });
     let destinations = checked
         .alerts
         .destinations
@@ -113,6 +119,7 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
         .chain(issuers)
         .chain(endpoints)
         .chain(aws)
+        .chain(transmitters)
         .chain(destinations)
         .collect();
     for authority in checked.listeners.iter().flat_map(authorities) {

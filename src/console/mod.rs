@@ -6,4 +6,5 @@
 pub(crate) mod api;
 pub(crate) mod csrf;
 pub mod pages;
+mod pushed;
 pub(crate) mod site;

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 use super::csrf;
 use super::pages;
 use super::pages::PageContext;
+use super::pushed::{self, PushReply, Pushed};
 use crate::accept::{
     Call, CallbackRequest, Caller, ExplainRequest, Fault, Framed, PageRequest, Protocol,
     ReturnPath, SessionCookie, SiteRequest, path,
@@ -79,6 +80,8 @@ pub(crate) async fn visit(
         SiteRequest::Configuration => step.configuration().await,
         SiteRequest::Metadata => step.metadata().await,
         SiteRequest::Logout => step.logout(caller).await,
+        SiteRequest::BackchannelLogout => step.pushed(caller, Pushed::LogoutToken).await,
+        SiteRequest::SecurityEvents => step.pushed(caller, Pushed::SecurityEvent).await,
         SiteRequest::Page(ask) => step.page(caller, call, ask).await,
     }
 }
@@ -208,6 +211,27 @@ impl Step<'_, '_> {
             "logout",
         )
         .await
+    }
+
+    /// A provider ends proofs.
+    async fn pushed(&mut self, caller: Caller, pushed: Pushed) -> Outcome {
+        self.record.operation(pushed.operation());
+        let taken = boxed(pushed::take(self.exchange, self.context, pushed, caller)).await;
+        let PushReply {
+            status,
+            headers,
+            body,
+            refusal,
+            detail,
+        } = taken?;
+        match refusal {
+            Some(refusal) => self.record.refused(refusal),
+            None => self.record.own(),
+        }
+        detail
+            .into_iter()
+            .for_each(|detail| self.record.detail(detail));
+        self.write(status, headers, body).await
     }
 
     /// The token in the form that a page without scripts sends.

@@ -133,6 +133,7 @@ impl Gateway {
             Reason::Started,
             Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()),
         );
+        shared.revoked_by_file(None);
         Ok(Arc::new(Gateway {
             shared,
             addresses,
@@ -242,6 +243,7 @@ impl Gateway {
             policy_version: version,
             ..Record::default()
         });
+        self.shared.revoked_by_file(Some(&before));
         Ok(())
     }
 

@@ -18,6 +18,7 @@ use x509_parser::x509::X509Name;
 
 use super::doubts::Doubts;
 use super::facts::{CertificateFacts, Facts, Method};
+use super::revocation::serial_text;
 use super::spiffe_id::{is_spiffe_id, is_trust_domain, trust_domain_of};
 use crate::apps::Glob;
 use crate::pem;
@@ -101,7 +102,7 @@ impl<'a> Leaf<'a> {
                 Reason::CertificateName
             });
         }
-        let not_after = self.certificate.validity().not_after.timestamp();
+        let validity = self.certificate.validity();
         let ca = authority.name.clone();
         Ok(CertificateFacts {
             ca,
@@ -109,7 +110,10 @@ impl<'a> Leaf<'a> {
             dns,
             subject,
             fingerprint: fingerprint(self.der),
-            not_after,
+            serial: serial_text(self.certificate.raw_serial()),
+            key: fingerprint(self.certificate.public_key().raw),
+            not_before: validity.not_before.timestamp(),
+            not_after: validity.not_after.timestamp(),
         })
     }
 
@@ -251,14 +255,10 @@ pub(super) fn host(name: &str) -> Option<DnsHost> {
 
 /// The facts of a caller who showed only a certificate.
 pub(super) fn facts(certificate: &Arc<CertificateFacts>) -> Facts {
-    let subject = certificate
-        .spiffe
-        .as_deref()
-        .or(certificate.dns.first().map(String::as_str));
     Facts {
         method: Method::Mtls,
         issuer: certificate.ca.clone(),
-        subject: Arc::from(subject.unwrap_or(&certificate.subject)),
+        subject: Arc::from(certificate.holder()),
         subject_claim: None,
         groups: Vec::new(),
         claims: serde_json::Map::new(),

@@ -34,7 +34,7 @@ const GROUPS_LIMIT: usize = 1000;
 
 /// Some issuers date their tokens back, so that no clock that is slow finds them too young. Microsoft Entra does so by five
 /// minutes: its tokens of one hour have 65 minutes between `iat` and `exp`, those of managed identities a day and five minutes.
-const BACKDATED_SECONDS: i64 = 300;
+pub(super) const BACKDATED_SECONDS: i64 = 300;
 
 /// The last second of the year 9999: beyond it a NumericDate is a mistake in units.
 const LAST_SECOND: f64 = 253_402_300_799.0;

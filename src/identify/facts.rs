@@ -204,8 +204,23 @@ pub struct CertificateFacts {
     pub subject: String,
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub fingerprint: String,
+    /// The serial number that its authority gave it, lower-case hexadecimal without leading zeros.
+    pub serial: String,
+    /// SHA-256 of its SubjectPublicKeyInfo's DER, lower-case hexadecimal.
+    pub key: String,
+    /// Unix seconds.
+    pub not_before: i64,
     /// Unix seconds.
     pub not_after: i64,
+}
+
+impl CertificateFacts {
+    /// Who its holder is, where nothing but the certificate says so: the SPIFFE ID, else the first DNS name, else the
+    /// subject's name.
+    pub(crate) fn holder(&self) -> &str {
+        let named = self.spiffe.as_ref().or(self.dns.first());
+        named.unwrap_or(&self.subject)
+    }
 }
 
 /// What a certificate says to a token that came along.

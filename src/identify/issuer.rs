@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use aws_lc_rs::digest;
 use rustls::RootCertStore;
@@ -291,6 +292,16 @@ impl Issuer {
     /// Unix seconds from which on a token that expires at `expires` is no longer taken.
     pub(super) fn refused_from(&self, expires: i64) -> i64 {
         expires.saturating_add(i64::try_from(self.settings.leeway.as_secs()).unwrap_or(0))
+    }
+
+    /// Unix seconds by which every token that this issuer has issued by `now` has expired.
+    pub(super) fn outlived(&self, now: UnixMillis) -> i64 {
+        let seconds = |time: Duration| i64::try_from(time.as_secs()).unwrap_or(i64::MAX);
+        let (lifetime, leeway) = (self.settings.max_lifetime, self.settings.leeway);
+        now.seconds()
+            .saturating_add(seconds(lifetime))
+            .saturating_add(seconds(leeway).saturating_mul(2))
+            .saturating_add(claims::BACKDATED_SECONDS)
     }
 
     pub(super) fn status(&self, now: UnixMillis) -> IssuerStatus {

@@ -24,6 +24,7 @@ mod cluster;
 mod consultations;
 mod doubts;
 mod dpop;
+mod ending;
 mod event;
 mod facts;
 mod fetch;
@@ -37,12 +38,16 @@ mod kind;
 mod login;
 mod mtls;
 mod proven;
+mod pushed;
 mod rejection;
+mod revocation;
+mod security_event;
 mod settings;
 mod signature;
 mod spiffe_id;
 mod svid;
 mod token;
+mod transmitter;
 mod webhook;
 
 #[cfg(test)]
@@ -67,6 +72,7 @@ pub use client_token::NewClientToken;
 pub use client_token_hash::ClientTokenHash;
 pub use doubts::Doubts;
 pub use dpop::{Nonce, NonceKeyFault};
+pub(crate) use ending::ToldRevocations;
 pub use event::Events;
 pub(crate) use event::{Event, Identification};
 pub use facts::{AwsFacts, CLIENT_TOKENS, CertificateFacts, Facts, Method, PrincipalKind};
@@ -81,13 +87,16 @@ pub(crate) use mtls::{ClientTrust, ClientVerifier};
 pub(crate) use proven::PROVEN_ATTRIBUTES;
 pub use proven::{AttributeSource, ProvenAttribute};
 pub(crate) use rejection::{Rejection, RejectionKind};
+pub(crate) use revocation::Revocation;
+pub use revocation::{RevocationList, RevocationSurroundings, revocations_schema};
 pub use settings::{
     ClientProofSettings, ClientTokenSettings, ClusterSettings, DpopSettings, IntrospectionSettings,
     IssuerSettings, KeyAccess, KeySource, PolicyClaims, ProofReplay, TokenReviewing, TokensTaken,
-    WebhookSettings,
+    TransmitterSettings, WebhookSettings,
 };
 pub(crate) use spiffe_id::{is_trust_domain, trust_domain_of};
 pub(crate) use svid::{JWT_SVID_ALGORITHMS, JWT_SVID_TYPES};
+pub(crate) use transmitter::TransmitterFault;
 pub(crate) use webhook::{WEBHOOK_SECRET_LEAST_BYTES, WEBHOOK_SECRETS, WebhookFault};
 
 use std::collections::BTreeSet;
@@ -110,7 +119,9 @@ use facts::ShownLeaf;
 use issuer::{Issuer, IssuerCause};
 use login::Memory;
 use mtls::Holder;
+use revocation::Revocations;
 use token::Unproven;
+use transmitter::Transmitter;
 use webhook::Webhooks;
 
 /// Proof that a caller is who it says. Private field, no `Clone`, minted only in this room.
@@ -171,6 +182,8 @@ pub struct Identifier {
     login: Option<Login>,
     /// What must not be used again, whether a login is configured or not.
     memory: Arc<Memory>,
+    revocations: Revocations,
+    transmitters: Vec<Transmitter>,
     webhooks: Webhooks,
     /// Without it no proof of possession holds.
     possession: Option<Possession>,
@@ -224,6 +237,10 @@ impl Identifier {
             }
         }
         let memory = previous.map_or_else(Arc::default, |previous| previous.memory.clone());
+        // What providers told stays; what the file lists is listed anew.
+        let revocations = previous.map_or_else(Revocations::default, |previous| {
+            previous.revocations.listing(Arc::default())
+        });
         Ok(Identifier {
             issuers,
             aws: Vec::new(),
@@ -232,6 +249,8 @@ impl Identifier {
             client_tokens: ClientTokens::new(&[]),
             login: None,
             memory,
+            revocations,
+            transmitters: Vec::new(),
             webhooks: Webhooks::none(),
             possession: None,
             policy_claims: None,
@@ -298,7 +317,10 @@ impl Identifier {
         previous: Option<&Identifier>,
     ) -> Result<Identifier, Vec<LoginFault>> {
         let previous = previous.and_then(|previous| previous.login.as_ref());
-        let open = |settings| Login::open(settings, &self.issuers, self.memory.clone(), previous);
+        let open = |settings| {
+            let remembered = (self.memory.clone(), self.revocations.clone());
+            Login::open(settings, &self.issuers, remembered, previous)
+        };
         let login = settings.map(open).transpose()?;
         Ok(Identifier { login, ..self })
     }
@@ -425,6 +447,12 @@ impl Identifier {
 
     async fn judge_caller(&self, caller: &Caller) -> Result<Identity, Rejection> {
         let now = self.surroundings.clock.now();
+        let identity = self.prove(caller, now).await?;
+        Ok(self.unless_revoked(identity, now)?)
+    }
+
+    /// The same, whether the proof was ended or not.
+    async fn prove(&self, caller: &Caller, now: UnixMillis) -> Result<Identity, Rejection> {
         let by_proof = caller
             .token
             .as_ref()

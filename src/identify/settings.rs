@@ -201,6 +201,17 @@ pub struct ClientTokenSettings {
     pub until_unix_seconds: Option<i64>,
 }
 
+/// A transmitter of security events: another's word, by which proofs of our issuers end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TransmitterSettings {
+    /// Its name, `iss`, keys, and the one audience that we are to it.
+    pub source: IssuerSettings,
+    /// The names of the issuers whose subjects it speaks for; at least one.
+    pub issuers: Vec<String>,
+    /// What its pushes show as a bearer token.
+    pub token: Option<SecretRef>,
+}
+
 /// The secrets that a backend's webhooks present for one app.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WebhookSettings {

@@ -190,6 +190,9 @@ reasons! {
         "This client token is not known, or was revoked." "Ask an operator for another.";
     ClientTokenExpired "client_token_expired" [BadCredential] Caller
         "This client token has expired." "Ask an operator for another.";
+    /// By the operator's file of revocations, by the provider's logout, or by a security event.
+    ProofRevoked "proof_revoked" [BadCredential] Caller
+        "Your token, session or certificate was revoked." "Log in again, or fetch a new one.";
     SessionInvalid "session_invalid" [BadCredential] Caller
         "The session cannot be read any more." "Log in again.";
     SessionExpired "session_expired" [BadCredential] Caller
@@ -321,6 +324,19 @@ reasons! {
         "You are in too many groups for a session." "Tell an operator.";
     LoginUnsealed "login_unsealed" [Unavailable] Gateway
         "The gateway cannot make a session now." "Try again.";
+    // A provider tells that proofs have ended, in a message that is not taken.
+    PushUnproven "push_unproven" [BadCredential] Caller
+        "The push did not show the token that was agreed with its sender." "";
+    /// OpenID Connect Back-Channel Logout section 2.6, point 8.
+    RevocationRepeated "revocation_repeated" [Malformed] Caller
+        "This logout token was taken before." "";
+    /// RFC 9493: `iss_sub`, `email` and `opaque` are read.
+    RevocationSubject "revocation_subject" [Malformed] Caller
+        "The event names its subject in a form that is not read." "Let the transmitter name it by `iss_sub`.";
+    RevocationForeign "revocation_foreign" [Denied] Caller
+        "The event is about a subject that its sender does not speak for." "Tell an operator.";
+    RevocationsFull "revocations_full" [Unavailable] Gateway
+        "The gateway can remember no more of what has ended." "Try again.";
     // The policy says no.
     NotPermitted "not_permitted" [Denied] Caller
         "Nothing that you hold allows this here, or there is no such app or project." "Compare the name, or ask its owners for access.";
@@ -513,6 +529,12 @@ reasons! {
         "A new configuration is in force." "";
     ConfigurationRefused "configuration_refused" [-] Operator
         "A new configuration was wrong; the last good one stays." "";
+    RevokedByFile "revoked_by_file" [-] Nothing
+        "The operator's file revokes a proof from now on." "";
+    RevokedByLogout "revoked_by_logout" [-] Nothing
+        "The identity provider ended a session by a logout token." "";
+    RevokedByEvent "revoked_by_event" [-] Nothing
+        "A transmitter ended proofs by a security event." "";
     UpstreamEchoedCredential "upstream_echoed_credential" [-] Backend
         "A backend's answer held a secret of the gateway's, which was blanked." "Tell an operator.";
 }

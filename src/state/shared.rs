@@ -132,6 +132,9 @@ pub struct Readiness {
     /// Where there are several.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub backends: Vec<BackendReadiness>,
+    /// Whose security events can be judged, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) transmitters: Vec<IssuerReadiness>,
 }
 
 /// One of several backends. Whether it answers keeps no gateway from being ready: callers are told to come again.
@@ -356,7 +359,9 @@ impl Shared {
         let draining = self.draining.load(Ordering::Relaxed);
         let audit_ok = self.trail.can_record();
         let reload = self.reload.lock().clone();
+        let transmitters = snapshot.identifier.transmitters();
         let mut missing: Vec<String> = issuers.iter().filter_map(lacks).collect();
+        missing.extend(transmitters.iter().filter_map(lacks_events));
         missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
         missing.extend(draining.then(|| "it is stopping".to_owned()));
         Readiness {
@@ -372,6 +377,10 @@ impl Shared {
             missing,
             issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
             backends: backends(&snapshot),
+            transmitters: transmitters
+                .into_iter()
+                .map(IssuerReadiness::from)
+                .collect(),
         }
     }
 
@@ -393,7 +402,13 @@ impl Shared {
             .audit_queued_bytes
             .set(gauge(self.trail.queued_bytes()));
         metrics.audit_failing.set(i64::from(health.is_failing()));
-        for issuer in self.snapshot.load().identifier.readiness() {
+        let snapshot = self.snapshot.load();
+        let identifier = &snapshot.identifier;
+        let (listed, heard) = identifier.revoked();
+        let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        metrics.revocation_entries(gauge(listed), gauge(heard));
+        let issuers = identifier.readiness().into_iter();
+        for issuer in issuers.chain(identifier.transmitters()) {
             let age = if issuer.has_keys {
                 issuer.age_seconds.unwrap_or(0)
             } else {
@@ -511,6 +526,13 @@ fn lacks(status: &IssuerStatus) -> Option<String> {
             "issuer `{issuer}`: its keys are too old; its callers get 503"
         )),
     }
+}
+
+/// What of a transmitter cannot be heard now.
+fn lacks_events(status: &IssuerStatus) -> Option<String> {
+    let name = &status.issuer;
+    let lacks = format!("transmitter `{name}`: no keys; its security events get 503");
+    (!status.has_keys).then_some(lacks)
 }
 
 impl From<IssuerStatus> for IssuerReadiness {

@@ -23,7 +23,8 @@ use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
 use crate::identify::{
     AuthorityFault, AwsSettings, ClientTokenSettings, ClientTrust, ClientVerifier, DpopSettings,
     Events, Identifier, IssuerFault, IssuerSettings, LoginFault, LoginSettings, NonceKeyFault,
-    Surroundings, WebhookFault, WebhookSettings,
+    RevocationList, Surroundings, TransmitterFault, TransmitterSettings, WebhookFault,
+    WebhookSettings,
 };
 use crate::limits::Limits;
 use crate::profiles::{AlertLayout, Profile, Ui};
@@ -49,6 +50,9 @@ pub struct Settings {
     pub login: Option<LoginSettings>,
     pub webhooks: Vec<WebhookSettings>,
     pub alerts: AlertSettings,
+    /// What the operator's file revokes.
+    pub revocations: Arc<RevocationList>,
+    pub transmitters: Vec<TransmitterSettings>,
     /// At least one.
     pub backends: Vec<BackendSettings>,
     pub backend_names: BackendNames,
@@ -121,6 +125,8 @@ pub(crate) enum SnapshotFault {
     Login(#[from] LoginFault),
     #[error(transparent)]
     Nonces(#[from] NonceKeyFault),
+    #[error(transparent)]
+    Transmitter(#[from] TransmitterFault),
     #[error("webhooks {0}")]
     Webhook(WebhookFault),
     #[error(transparent)]
@@ -166,6 +172,7 @@ impl Snapshot {
                     identifier
                         .with_client_tokens(&plan.client_tokens)
                         .with_policy_claims(claims)
+                        .with_revocations(&plan.revocations)
                 })
                 .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
                 .ok()
@@ -193,6 +200,12 @@ impl Snapshot {
                 .map_err(|found| {
                     faults.extend(found.into_iter().map(SnapshotFault::Webhook));
                 })
+                .ok()
+        });
+        let identifier = identifier.and_then(|identifier| {
+            let known = identifier.with_transmitters(&plan.transmitters, previous_identifier);
+            known
+                .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
                 .ok()
         });
         let mut destinations = BTreeMap::new();

@@ -47,6 +47,8 @@ events! {
     ConnectionRefused "connection_refused";
     HandshakeFailed "handshake_failed";
     StreamRefused "stream_refused";
+    // Of proofs.
+    ProofEnded "proof_ended";
     // Of issuers: counted and logged, and not recorded.
     KeyWanted "key_wanted";
     KeysMoved "keys_moved";

@@ -196,6 +196,26 @@ fn every_key_arrives_in_the_checked_settings() {
             concurrent_calls: 2,
         }]
     );
+    assert_eq!(checked.revocations, Some(at("revocations.yaml")));
+    let [signals] = checked.transmitters.as_slice() else {
+        panic!("one transmitter")
+    };
+    assert_eq!(signals.issuers, ["okta"]);
+    assert_eq!(signals.token, Some(file("push")));
+    let source = &signals.source;
+    assert_eq!(
+        (source.name.as_str(), source.issuer.as_str(), &source.keys),
+        (
+            "signals",
+            "https://signals.example/",
+            &KeySource::Url("https://signals.example/keys".into())
+        )
+    );
+    assert_eq!(source.audiences, ["https://gateway.example"]);
+    assert_eq!(
+        (&source.ca, &source.egress),
+        (&Some(at("idp.pem")), &Egress::Direct)
+    );
     let token = |name: &str, last: &str, until_unix_seconds| ClientTokenSettings {
         name: name.into(),
         hash: ClientTokenHash::parse(&format!(
@@ -460,6 +480,8 @@ fn every_key_arrives_in_the_checked_settings() {
         "hook",
         "oncall",
         "chat",
+        "revocations.yaml",
+        "push",
         "policies/policy.yaml",
     ];
     assert_eq!(checked.files, watched.map(at));

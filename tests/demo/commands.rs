@@ -92,6 +92,7 @@ const COMMANDS: &[(&str, How)] = &[
     ("lightkeeper schema config", Checkout(0)),
     ("lightkeeper schema policy", Checkout(0)),
     ("lightkeeper schema profile", Checkout(0)),
+    ("lightkeeper schema revocations", Checkout(0)),
     (
         "lightkeeper token issue --name billing-php --binding checkout-pods",
         Empty(0),

@@ -16,11 +16,12 @@ use testkit::{
 use super::{introspection, stage};
 use crate::folder::Folder;
 
-/// The columns: what a caller shows. The first nine prove nothing or nothing that is bound here.
-const EVIDENCE: [&str; 14] = [
+/// The columns: what a caller shows. The first ten prove nothing or nothing that is bound here.
+const EVIDENCE: [&str; 15] = [
     "none",
     "forged",
     "expired",
+    "ended",
     "stranger",
     "thief",
     "stolen",
@@ -60,6 +61,8 @@ async fn every_endpoint_with_every_kind_of_evidence() {
     let world = stage::start(
         stage::WorldPlan {
             policy: policy(),
+            more: "revocations: { file: revocations.yaml }".to_owned(),
+            files: vec![("revocations.yaml".to_owned(), REVOCATIONS.to_owned())],
             ..stage::plan(&[
                 ("    address: {plain}\n", &named()),
                 ("audiences: [lightkeeper]", &asked),
@@ -117,6 +120,10 @@ async fn every_endpoint_with_every_kind_of_evidence() {
         .unwrap_or_else(|difference| panic!("{difference}"));
 }
 
+/// What the evidence `ended` is.
+const REVOCATIONS: &str =
+    "version: 1\nrevocations:\n  - { issuer: acme, jti: ended, until: 2126-01-01T00:00:00Z }\n";
+
 const HEADING: &str = "\
 What every endpoint answers, by what the caller shows. HTTP status; for gRPC the gRPC status (0 OK, 7 PERMISSION_DENIED,
 12 UNIMPLEMENTED, 16 UNAUTHENTICATED). Everything but 200, 202, 204 and 0 is refused by the gateway: the backend saw nothing.
@@ -124,11 +131,11 @@ What every endpoint answers, by what the caller shows. HTTP status; for gRPC the
 none       no credential                     unasked    an opaque token, while its issuer gives no answer that can be read
 forged     a good token, signature changed   unbound    a good token of somebody whom no binding names
 expired    a token of yesterday              neighbour  a good token of another team, which may do everything in its own project
-stranger   an issuer that we do not know     opaque     the same, with a token about which its issuer is asked
-thief      a call to AWS, signed wrongly     role       a call to AWS, signed by a role that may export
-stolen     a token that is bound to a key    proven     a token that is bound to a key, with its proof, of one who may export
-revoked    an opaque token that is no more   right      a good token of whoever may do it
-                                             lent       the credential of ours that went to the backend for \"right\"
+ended      a good token that was revoked     opaque     the same, with a token about which its issuer is asked
+stranger   an issuer that we do not know     role       a call to AWS, signed by a role that may export
+thief      a call to AWS, signed wrongly     proven     a token that is bound to a key, with its proof, of one who may export
+stolen     a token that is bound to a key    right      a good token of whoever may do it
+revoked    an opaque token that is no more   lent       the credential of ours that went to the backend for \"right\"
 
 * An export that names no app went to the neighbour's own project; the list of projects held the neighbour's own.
 
@@ -301,7 +308,27 @@ fn own() -> Vec<Endpoint> {
         let page = Endpoint::new(Method::GET, path.to_owned(), Vec::new(), Vec::new(), false);
         Endpoint { own: true, ..page }
     };
-    pages.map(page).into()
+    let pushed = [
+        (
+            "/.lightkeeper/backchannel-logout",
+            "application/x-www-form-urlencoded",
+            "logout_token=a.b.c",
+        ),
+        (
+            "/.lightkeeper/ssf/events",
+            "application/secevent+jwt",
+            "a.b.c",
+        ),
+    ]
+    .map(|(path, kind, body)| {
+        let headers = vec![("content-type", kind)];
+        let pushed = Endpoint::new(Method::POST, path.to_owned(), headers, body.into(), false);
+        Endpoint {
+            own: true,
+            ..pushed
+        }
+    });
+    pages.map(page).into_iter().chain(pushed).collect()
 }
 
 impl Endpoint {
@@ -359,6 +386,7 @@ fn shows(world: &World, stranger: &Issuer, evidence: &str, sender: bool) -> Samp
                 .issued_in(-90_000)
                 .expires_in(-86_400),
         ),
+        "ended" => mint(world.issuer.claims(right).set("jti", "ended")),
         "stranger" => stranger.mint(stranger.claims(right), Algorithm::Rs256),
         "thief" => {
             let mut thief = role();

@@ -42,6 +42,7 @@ mod rates;
 mod recipes;
 mod reload;
 mod restraint;
+mod revocations;
 mod report_answers;
 mod remembered;
 mod reports;

@@ -32,7 +32,7 @@ impl<'w> Browser<'w> {
     }
 
     /// With another cookie for the session.
-    fn holding(world: &'w World, session: &str) -> Self {
+    pub fn holding(world: &'w World, session: &str) -> Self {
         let jar = BTreeMap::from([(SESSION.to_owned(), session.to_owned())]);
         Browser {
             jar,
@@ -105,7 +105,7 @@ impl<'w> Browser<'w> {
     }
 
     /// The whole way; where it ends.
-    async fn log_in(&mut self, person: &str, return_to: &str) -> String {
+    pub async fn log_in(&mut self, person: &str, return_to: &str) -> String {
         let answer = self
             .get(&format!("/.lightkeeper/login?return_to={return_to}"))
             .await;

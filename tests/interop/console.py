@@ -160,7 +160,7 @@ class Console(worlds.Gateway):
         self.provider = f"https://localhost:{port}"
         keys = [world.certs / "server.pem", world.certs / "server.key"]
         command = ["node", worlds.HERE / "people.mjs", port, *keys, self.url]
-        self.people = world.spawn(f"{self.name}.people", command, port)
+        self.people = world.spawn(f"{self.name}.people", command, port, {"NODE_EXTRA_CA_CERTS": str(world.ca)})
         config, policy = settings.console(config, ports, world.ca, self.provider, self.groups)
         config["policy"] = f"{self.name}.policy.yaml"
         (self.directory / config["policy"]).write_text(json.dumps(policy, indent=1))

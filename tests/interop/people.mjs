@@ -1,5 +1,6 @@
 // An OpenID provider that others wrote (npm oidc-provider, certified), where people log in: authorization code with
-// PKCE, refresh with rotation, device flow (RFC 8628), revocation (RFC 7009), logout (RP-Initiated Logout 1.0). Its
+// PKCE, refresh with rotation, device flow (RFC 8628), revocation (RFC 7009), logout (RP-Initiated and Back-Channel Logout
+// 1.0; NODE_EXTRA_CA_CERTS must name the gateway's authority). Its
 // development pages take any password; a person's groups are in PEOPLE.
 //
 //   node people.mjs PORT CERTIFICATE KEY ORIGIN_OF_THE_GATEWAY
@@ -28,6 +29,8 @@ const provider = new Provider(`https://localhost:${port}`, {
       client_secret: 'console-secret-of-the-tests',
       redirect_uris: [`${gateway}/.lightkeeper/callback`],
       post_logout_redirect_uris: [`${gateway}/.lightkeeper/signed-out`],
+      backchannel_logout_uri: `${gateway}/.lightkeeper/backchannel-logout`,
+      backchannel_logout_session_required: true,
       grant_types: ['authorization_code'],
       response_types: ['code'],
       token_endpoint_auth_method: 'client_secret_basic',
@@ -60,6 +63,7 @@ const provider = new Provider(`https://localhost:${port}`, {
   findAccount: (_, id) => ({ accountId: id, claims: () => ({ sub: id, ...(PEOPLE[id] ?? { groups: [] }) }) }),
   extraTokenClaims: (_, token) => ({ groups: PEOPLE[token.accountId]?.groups ?? [] }),
   features: {
+    backchannelLogout: { enabled: true },
     devInteractions: { enabled: true },
     deviceFlow: { enabled: true },
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
@@ -79,7 +83,10 @@ const provider = new Provider(`https://localhost:${port}`, {
   },
   ttl: { AccessToken: (_, token) => lifetime(token.accountId) },
   cookies: { keys: ['only-for-tests'] },
+  // The provider's own dispatcher connects to no loopback address, where the gateway is.
+  fetch: (url, { dispatcher, ...options }) => fetch(url, options),
 });
+provider.on('backchannel.error', (_, error) => console.log('back-channel logout:', error.message, error.cause ?? ''));
 
 createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, provider.callback()).listen(
   Number(port),

@@ -79,6 +79,18 @@ class Browsers(unittest.TestCase):
         for secret in (value, settings.CONSOLE_SECRET):
             self.assertNotIn(secret, written)
 
+    def test_the_provider_ends_a_session(self):
+        """Logout at the provider's own page: its back-channel logout ends the session here, and no other."""
+        browser, phone = CONSOLE.visitor("sam"), CONSOLE.visitor("sam")
+        ended, other = (one.cookie(SESSION).value for one in (browser, phone))
+        self.assertEqual([self.whoami(value)[0] for value in (ended, other)], [200, 200])
+        browser.go(f"{CONSOLE.provider}/session/end")
+        browser.submit(browser.forms()[0], logout="yes")
+        worlds.eventually("the session's end", lambda: self.whoami(ended)[0] == 401, CONSOLE.people.text)
+        self.assertEqual(self.whoami(other)[0], 200)
+        reasons = {record["reason"] for record in CONSOLE.records()}
+        self.assertLessEqual({"revoked_by_logout", "proof_revoked"}, reasons)
+
     def begun(self, person):
         """A browser that comes from the provider with an answer, and the address it is sent to with it."""
         browser = consoles.Browser(WORLD.ca)

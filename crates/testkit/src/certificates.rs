@@ -58,6 +58,20 @@ impl Leaf {
             serial: 0,
         })
     }
+
+    /// What a revocation names it by: its serial number, with colons, and the SHA-256 of its public key in hexadecimal.
+    pub fn marks(&self) -> Result<(String, String), String> {
+        let unread = |error: &dyn std::fmt::Display| format!("the certificate: {error}");
+        let (_, pem) = x509_parser::pem::parse_x509_pem(self.certificate.as_bytes())
+            .map_err(|error| unread(&error))?;
+        let parsed = pem.parse_x509().map_err(|error| unread(&error))?;
+        let key = aws_lc_rs::digest::digest(
+            &aws_lc_rs::digest::SHA256,
+            parsed.tbs_certificate.subject_pki.raw,
+        );
+        let key = key.as_ref().iter().map(|byte| format!("{byte:02x}"));
+        Ok((parsed.raw_serial_as_string(), key.collect()))
+    }
 }
 
 /// A name in a certificate.

@@ -42,6 +42,8 @@ pub struct WorldPlan {
     pub policy: String,
     /// Further top-level lines of the configuration, `limits: { … }` for instance.
     pub more: String,
+    /// Further files that the configuration names, in the world's folder.
+    pub files: Vec<(String, String)>,
     pub issuer: IssuerOptions,
     pub emulator: EmulatorOptions,
     /// Where plaintext callers connect, so that printed settings can be pasted; port 0 for any.
@@ -103,6 +105,7 @@ impl Default for WorldPlan {
             config: CONFIG.to_owned(),
             policy: POLICY.to_owned(),
             more: String::new(),
+            files: Vec::new(),
             issuer: IssuerOptions::default(),
             emulator: EmulatorOptions::default(),
             plain: SocketAddr::from(([127, 0, 0, 1], 0)),
@@ -177,6 +180,10 @@ impl World {
         };
         furnish(folder.path(), &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
+        for (name, text) in &plan.files {
+            std::fs::write(folder.path().join(name), text)
+                .map_err(|error| format!("`{name}` of the world: {error}"))?;
+        }
         let path = folder.path().join("lightkeeper.yaml");
         let clock = plan.clock;
         let loader: Loader = {

@@ -162,6 +162,9 @@ fn an_authority_is_an_issuer() {
             dns: vec!["a.example".to_owned()],
             subject: String::new(),
             fingerprint: String::new(),
+            serial: String::new(),
+            key: String::new(),
+            not_before: 0,
             not_after: 0,
         })),
         attributes: Vec::new(),
@@ -279,6 +282,9 @@ fn a_jwt_svid_matches_as_a_certificate_would() {
         dns: vec!["a.b".to_owned()],
         subject: "CN=a".to_owned(),
         fingerprint: String::new(),
+        serial: String::new(),
+        key: String::new(),
+        not_before: 0,
         not_after: i64::MAX,
     };
     let facts = |method: Method, certificate: Option<CertificateFacts>| Facts {

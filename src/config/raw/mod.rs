@@ -22,6 +22,7 @@ mod limits;
 mod listeners;
 mod log;
 mod query;
+mod revocations;
 mod upstreams;
 mod vault;
 mod web;
@@ -45,6 +46,7 @@ pub(crate) use limits::RawLimits;
 pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
+pub(crate) use revocations::{RawRevocationFile, RawTransmitter};
 pub(crate) use upstreams::{RawBackend, RawClient, RawUpstream, RawUpstreams};
 pub(crate) use vault::{RawApiKeys, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
@@ -105,6 +107,11 @@ pub(crate) struct RawConfig {
     /// What becomes of the backend's alerts.
     #[serde(default)]
     pub alerts: RawAlerts,
+    /// Proofs that no longer count.
+    pub revocations: Option<RawRevocationFile>,
+    /// Transmitters of security events, whose pushes end proofs.
+    #[serde(default)]
+    pub ssf: Vec<RawTransmitter>,
     /// The policy file.
     pub policy: Spanned<String>,
     /// The audit trail.

@@ -14,7 +14,7 @@ use serde_json::{Map, Value};
 
 use super::id_token::{self, Expected};
 use super::provider::ProviderDocument;
-use super::session::SealedSession;
+use super::session::{LoginMarks, SealedSession};
 use super::transaction::Transaction;
 use super::{Begun, Finished, Login, Unfinished, random_text};
 use crate::accept::{ReturnPath, SessionCookie};
@@ -158,7 +158,15 @@ impl Login {
             access_token: &tokens.access_token,
         };
         let claims = id_token::judge(&self.issuer, &tokens.id_token, &expected, now).await?;
+        // As they are signed; userinfo says nothing of them.
+        let signed = id_token::marks(&claims)?;
         let facts = self.person(claims, known, &tokens.access_token).await?;
+        let proof = LoginMarks {
+            account: signed.account.filter(|account| **account != *facts.subject),
+            ..signed
+        };
+        // Otherwise the browser would be sent to and fro.
+        self.revocations.judge(Some(&proof.of(&facts)), None, now)?;
         facts
             .doubts
             .settled_by(Some(&self.settings.policy_claims), &facts.claims)
@@ -168,7 +176,7 @@ impl Login {
                 Doubt::Unreadable => Reason::LoginIdTokenClaims,
             })?;
         let session = SealedSession::begin(
-            &facts,
+            (&facts, proof),
             &self.settings.policy_claims.claims,
             &self.stamp,
             self.lifetimes(),

@@ -10,6 +10,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::{Map, Value};
 
+use super::session::LoginMarks;
 use crate::clock::UnixMillis;
 use crate::identify::algorithm::Algorithm;
 use crate::identify::claims::date;
@@ -72,6 +73,21 @@ pub(crate) async fn judge(
         return Err(Reason::LoginIdTokenClaims);
     }
     Ok(claims)
+}
+
+/// What of a token that holds a provider may name to end the session.
+pub(crate) fn marks(claims: &Map<String, Value>) -> Result<LoginMarks, Reason> {
+    let text = |name: &str| match claims.get(name) {
+        None => Ok(None),
+        Some(Value::String(text)) if !text.is_empty() => Ok(Some(text.clone())),
+        Some(_) => Err(Reason::LoginIdTokenClaims),
+    };
+    let issued = date(claims, "iat").map_err(|_| Reason::LoginIdTokenClaims)?;
+    Ok(LoginMarks {
+        session: text("sid")?,
+        account: text("sub")?,
+        issued: issued.ok_or(Reason::LoginIdTokenClaims)?,
+    })
 }
 
 fn fault_of(reason: Reason) -> Reason {

@@ -1,4 +1,5 @@
-//! What outlives a reload: logins that ended, sessions that were ended, proofs that were used, exchanges under way.
+//! What outlives a reload: logins that ended, sessions that were ended, proofs that were used, messages that were taken,
+//! exchanges under way.
 //!
 //! What it does: remembers identifiers until the time when they would no longer hold anyway. What it refuses to know:
 //! what they stand for. Invariants: bounded; when full, what would expire first goes first, and whatever expires no later
@@ -25,6 +26,9 @@ pub(crate) const PROOF_SHARES: usize = 16;
 /// Proofs in one of them. All together some 25 megabytes.
 const PROOF_LIMIT_ENTRIES: usize = 16_384;
 
+/// Messages of the last day by which providers ended proofs. Some ten megabytes. One that is taken again changes nothing.
+const TOLD_LIMIT_ENTRIES: usize = 100_000;
+
 /// Shared by successive configurations.
 pub(crate) struct Memory {
     pub exchanges: FairQueue,
@@ -32,6 +36,8 @@ pub(crate) struct Memory {
     pub revoked: EndedIds,
     /// Proofs of possession that were used, by the key that made them.
     pub proofs: [EndedIds; PROOF_SHARES],
+    /// Messages of providers that were taken.
+    pub told: EndedIds,
 }
 
 impl Default for Memory {
@@ -41,6 +47,7 @@ impl Default for Memory {
             spent: EndedIds::new(SPENT_LIMIT_ENTRIES),
             revoked: EndedIds::new(REVOKED_LIMIT_ENTRIES),
             proofs: std::array::from_fn(|_| EndedIds::new(PROOF_LIMIT_ENTRIES)),
+            told: EndedIds::new(TOLD_LIMIT_ENTRIES),
         }
     }
 }

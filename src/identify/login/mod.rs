@@ -7,6 +7,7 @@
 
 mod flow;
 mod id_token;
+mod logout;
 mod memory;
 mod provider;
 mod seal;
@@ -38,6 +39,7 @@ use super::claim_path::ClaimPath;
 use super::facts::{CertificateFacts, Facts};
 use super::fetch::RemoteFault;
 use super::issuer::{Issuer, IssuerCause};
+use super::revocation::Revocations;
 use crate::accept::{ReturnPath, SessionCookie};
 use crate::clock::UnixMillis;
 use crate::limits::{FairQueue, FairQueueBounds};
@@ -55,7 +57,7 @@ use crate::accept::{LOGIN_COOKIE, SESSION_COOKIE};
 const CLOCK_SKEW_SECONDS: i64 = 60;
 
 /// What a session keeps; one that was sealed under another number says less than is asked of it.
-const LAYOUT: u8 = 3;
+const LAYOUT: u8 = 4;
 
 /// What the provider bears of us: each code exchange takes one of these places for a second or longer, so that 32
 /// are under way at most, and begin within a second. A login waits for its place; half of them are left to other
@@ -122,6 +124,7 @@ pub struct Login {
     stamp: String,
     provider: Arc<Provider>,
     memory: Arc<Memory>,
+    revocations: Revocations,
     exchanges: FairQueue,
 }
 
@@ -149,7 +152,7 @@ impl Login {
     pub(super) fn open(
         settings: &LoginSettings,
         issuers: &[Arc<Issuer>],
-        memory: Arc<Memory>,
+        (memory, revocations): (Arc<Memory>, Revocations),
         previous: Option<&Login>,
     ) -> Result<Login, Vec<LoginFault>> {
         let Some(issuer) = issuers
@@ -193,6 +196,7 @@ impl Login {
                 provider,
                 exchanges: memory.exchanges.clone(),
                 memory,
+                revocations,
             }),
             _ => Err(faults.into_iter().map(LoginFault).collect()),
         }

@@ -19,6 +19,7 @@ use crate::clock::UnixMillis;
 use crate::identify::claim_path::ClaimPath;
 use crate::identify::doubts::Doubts;
 use crate::identify::facts::{CertificateFacts, Facts, Method};
+use crate::identify::revocation::ProofMarks;
 use crate::reason::Reason;
 
 /// A session is renewed by the first use after this long.
@@ -43,9 +44,44 @@ pub struct Session {
     pub ends: i64,
     /// A cookie to set, so that the session does not idle out; `None`: the present one is fresh enough.
     pub renewed: Option<SetCookie>,
+    origin: LoginMarks,
+}
+
+/// What the ID token said of itself by which the provider may end the session.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub(crate) struct LoginMarks {
+    /// `sid`: the session at the provider.
+    #[serde(rename = "p", default, skip_serializing_if = "Option::is_none")]
+    pub session: Option<String>,
+    /// `sub`, where another claim names the subject.
+    #[serde(rename = "a", default, skip_serializing_if = "Option::is_none")]
+    pub account: Option<String>,
+    /// `iat`, Unix seconds: by the provider's clock, as what it says of the session's end.
+    #[serde(rename = "t")]
+    pub issued: i64,
+}
+
+impl LoginMarks {
+    /// The marks of what is known by these facts.
+    pub(crate) fn of<'a>(&'a self, facts: &'a Facts) -> ProofMarks<'a> {
+        ProofMarks {
+            issuer: &facts.issuer,
+            subject: &facts.subject,
+            token: None,
+            account: self.account.as_deref().or(Some(&facts.subject)),
+            email: facts.claims.get("email").and_then(Value::as_str),
+            session: self.session.as_deref(),
+            issued: Some(self.issued),
+        }
+    }
 }
 
 impl Session {
+    /// What a revocation may name of it.
+    pub(in crate::identify) fn marks<'a>(&'a self, facts: &'a Facts) -> ProofMarks<'a> {
+        self.origin.of(facts)
+    }
+
     /// Whether a form or header proves that this session's own page sent it. Constant time.
     pub(crate) fn is_csrf(&self, given: &str) -> bool {
         verify_slices_are_equal(self.csrf.as_bytes(), given.as_bytes()).is_ok()
@@ -109,12 +145,14 @@ pub(crate) struct SealedSession {
     /// The absolute end as it was when the session began; shorter lifetimes count at once.
     #[serde(rename = "e")]
     ends: i64,
+    #[serde(flatten)]
+    origin: LoginMarks,
 }
 
 impl SealedSession {
     /// A new session of a person who was just proven, with the claims that the policy looks at. `None` if the machine gives no random bytes.
     pub(crate) fn begin(
-        facts: &Facts,
+        (facts, origin): (&Facts, LoginMarks),
         policy_claims: &[ClaimPath],
         stamp: &str,
         lifetimes: Lifetimes,
@@ -149,6 +187,7 @@ impl SealedSession {
             begun,
             used: begun,
             ends: begun.saturating_add(Lifetimes::seconds(lifetimes.absolute)),
+            origin,
         })
     }
 
@@ -271,6 +310,7 @@ impl SealedSession {
                 name,
                 ends,
                 renewed,
+                origin: self.origin,
             },
         )
     }

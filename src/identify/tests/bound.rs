@@ -45,6 +45,9 @@ fn a_bound_token_holds_only_beside_its_certificate() {
             dns: Vec::new(),
             subject: "CN=a".to_owned(),
             fingerprint: hex(fingerprint),
+            serial: String::new(),
+            key: String::new(),
+            not_before: 0,
             not_after: NOW + 300,
         })
     };

@@ -362,6 +362,9 @@ fn evidence((token, header, certificate): &Shown) -> Evidence {
             },
             subject: String::new(),
             fingerprint: "00".to_owned(),
+            serial: String::new(),
+            key: String::new(),
+            not_before: 0,
             not_after: 0,
         });
     Evidence::of(token.as_bytes(), header.as_ref(), certificate.as_ref())

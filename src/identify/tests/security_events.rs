@@ -1,0 +1,343 @@
+//! Security event tokens, good and forged, and what they end.
+//!
+//! What it does: lets a transmitter speak of the subjects of one of two issuers. What it refuses to know: how a token came.
+//! Invariant: every row names one change to a token that holds, and the exact answer.
+
+use serde_json::{Value, json};
+
+use super::super::forge::{Folder, ISSUER, NOW, OTHER_RSA, RSA, TestKey, World, issuer, verdict};
+use super::super::{Identifier, IssuerSettings, KeySource, TransmitterSettings};
+use crate::reason::Reason;
+use crate::secret::SecretRef;
+
+const TRANSMITTER: &str = "https://signals.example/";
+const BEARER: &str = "what-was-agreed";
+const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
+const VERIFICATION: &str = "https://schemas.openid.net/secevent/ssf/event-type/verification";
+
+struct Stage {
+    world: World,
+    folder: Folder,
+    issuers: [IssuerSettings; 2],
+    identifier: Identifier,
+}
+
+/// `idp` and `other`, with one key; the transmitter `signals` speaks for `idp`.
+fn stage(with_bearer: bool) -> Stage {
+    let (world, folder) = (World::new(), Folder::new());
+    let keys = |name: &str, key: &TestKey| {
+        let keys = json!({"keys": [key.jwk_with(json!({"kid": "rs"}))]});
+        KeySource::File(folder.write(name, keys.to_string()))
+    };
+    let idp = issuer(keys("idp.json", &RSA));
+    let other = IssuerSettings {
+        name: "other".to_owned(),
+        issuer: "https://other.example/".to_owned(),
+        ..idp.clone()
+    };
+    let signals = IssuerSettings {
+        name: "signals".to_owned(),
+        issuer: TRANSMITTER.to_owned(),
+        audiences: vec!["https://gateway.example".to_owned()],
+        ..issuer(keys("signals.json", &OTHER_RSA))
+    };
+    let bearer = SecretRef::File(folder.write("bearer", BEARER));
+    let transmitter = TransmitterSettings {
+        source: signals,
+        issuers: vec!["idp".to_owned()],
+        token: with_bearer.then_some(bearer),
+    };
+    let issuers = [idp, other];
+    let identifier = world.identifier(&issuers, None);
+    let identifier = identifier.with_transmitters(&[transmitter], None).unwrap();
+    Stage {
+        world,
+        folder,
+        issuers,
+        identifier,
+    }
+}
+
+/// A session-revoked about ada, with changes (`null` takes a member away).
+fn event(key: &TestKey, header: Value, changes: Value) -> String {
+    let mut whole = [
+        json!({"alg": "RS256", "kid": "rs", "typ": "secevent+jwt"}),
+        json!({"iss": TRANSMITTER, "aud": "https://gateway.example", "iat": NOW, "jti": "e-1",
+               "sub_id": {"format": "iss_sub", "iss": ISSUER, "sub": "ada"},
+               "events": {format!("{CAEP}session-revoked"): {"event_timestamp": NOW - 5}}}),
+    ];
+    for (members, changes) in whole.iter_mut().zip([header, changes]) {
+        let members = members.as_object_mut().unwrap();
+        for (name, value) in changes.as_object().unwrap() {
+            match value {
+                Value::Null => drop(members.remove(name)),
+                value => drop(members.insert(name.clone(), value.clone())),
+            }
+        }
+    }
+    let [header, claims] = whole.map(|members| members.to_string());
+    key.token_of_texts("RS256", &header, &claims)
+}
+
+async fn told(identifier: &Identifier, token: &str) -> Result<usize, &'static str> {
+    let told = identifier.security_event(token.as_bytes(), None).await;
+    told.map(|told| told.revocations.len())
+        .map_err(Reason::code)
+}
+
+/// Scenario: security event tokens, each wrong in one way. Guarantees: each check of RFC 8417 and of the framework has its
+/// line; no other kind of token is one; a subject of an issuer that the transmitter does not speak for is refused.
+#[tokio::test]
+async fn each_check_of_a_security_event_token() {
+    let stage = stage(false);
+    let revoked = |event: Value| json!({format!("{CAEP}session-revoked"): event});
+    let subject = |subject: Value| json!({ "sub_id": subject });
+    for (number, (changes, expected)) in [
+        (json!({}), Ok(1)),
+        (json!({"aud": ["a", "https://gateway.example"]}), Ok(1)),
+        (json!({"txn": "t", "toe": NOW}), Ok(1)),
+        (subject(json!({"format": "email", "email": "Ada@acme.example"})), Ok(1)),
+        (subject(json!({"format": "opaque", "id": "ada"})), Ok(1)),
+        (json!({"events": {"https://other.example/event": {}}}), Ok(0)),
+        (json!({"events": {VERIFICATION: {"state": "s"}}, "sub_id": {"format": "opaque", "id": "stream-1"}}), Ok(0)),
+        (json!({"events": {VERIFICATION: {}}, "sub_id": null}), Ok(0)),
+        (json!({"events": {format!("{CAEP}credential-change"): {"change_type": "revoke"}}}), Ok(1)),
+        (json!({"events": {format!("{CAEP}token-claims-change"): {"claims": {"role": "ro"}}}}), Ok(1)),
+        (json!({"events": {format!("{CAEP}device-compliance-change"): {}}, "sub_id": {"format": "complex"}}), Ok(0)),
+        (json!({"events": revoked(json!({}))}), Ok(1)),
+        (json!({"iss": ISSUER}), Err("token_issuer_unknown")),
+        (json!({"iss": null}), Err("token_issuer_unknown")),
+        (json!({"aud": "https://other.example"}), Err("token_audience")),
+        (json!({"aud": null}), Err("token_claims")),
+        (json!({"aud": [1]}), Err("token_claims")),
+        (json!({"iat": null}), Err("token_claims")),
+        (json!({"iat": NOW + 31}), Err("token_not_yet_valid")),
+        (json!({"jti": null}), Err("token_claims")),
+        (json!({"jti": ""}), Err("token_claims")),
+        (json!({"sub": "ada"}), Err("token_type")),
+        (json!({"exp": NOW + 60}), Err("token_type")),
+        (json!({"events": null}), Err("token_claims")),
+        (json!({"events": {}}), Err("token_claims")),
+        (json!({"events": []}), Err("token_claims")),
+        (json!({"events": revoked(json!(null))}), Err("token_claims")),
+        (json!({"events": revoked(json!({"event_timestamp": "now"}))}), Err("token_claims")),
+        (json!({"sub_id": null}), Err("token_claims")),
+        (subject(json!("ada")), Err("token_claims")),
+        (subject(json!({"format": "iss_sub", "iss": ISSUER})), Err("token_claims")),
+        (subject(json!({"format": "iss_sub", "iss": ISSUER, "sub": ""})), Err("token_claims")),
+        (subject(json!({"format": "email"})), Err("token_claims")),
+        (subject(json!({"format": "opaque", "id": "x".repeat(1025)})), Err("token_claims")),
+        (subject(json!({"format": "complex", "user": {"format": "opaque", "id": "ada"}})), Err("revocation_subject")),
+        (subject(json!({"format": "iss_sub", "iss": "https://other.example/", "sub": "ada"})), Err("revocation_foreign")),
+        (subject(json!({"format": "iss_sub", "iss": TRANSMITTER, "sub": "ada"})), Err("revocation_foreign")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut changes = changes;
+        if changes.get("jti").is_none() {
+            changes["jti"] = json!(format!("c-{number}"));
+        }
+        let token = event(&OTHER_RSA, json!({}), changes.clone());
+        assert_eq!(told(&stage.identifier, &token).await, expected, "{changes}");
+    }
+    for (number, (header, expected)) in [
+        (json!({"typ": "application/secevent+jwt"}), Ok(1)),
+        (json!({"typ": "JWT"}), Err("token_type")),
+        (json!({"typ": null}), Err("token_type")),
+        (json!({"typ": "logout+jwt"}), Err("token_type")),
+        (json!({"alg": "none"}), Err("token_algorithm")),
+        (json!({"kid": "rs-2"}), Err("token_key_unknown")),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let changes = json!({"jti": format!("h-{number}")});
+        let token = event(&OTHER_RSA, header.clone(), changes);
+        assert_eq!(told(&stage.identifier, &token).await, expected, "{header}");
+    }
+    // The issuer's own key is not the transmitter's, and the transmitter's tokens identify no caller.
+    let forged = event(&RSA, json!({}), json!({"jti": "f"}));
+    assert_eq!(
+        told(&stage.identifier, &forged).await,
+        Err("token_signature")
+    );
+    let caller = OTHER_RSA.token(
+        "RS256",
+        "rs",
+        json!({"iss": TRANSMITTER, "aud": "https://gateway.example"}),
+    );
+    assert_eq!(
+        verdict(&stage.identifier, &caller).await,
+        Err("token_issuer_unknown")
+    );
+    for token in ["", "a.b.c", &"a".repeat(65 << 10)] {
+        assert!(told(&stage.identifier, token).await.is_err());
+    }
+}
+
+/// Scenario: a token comes twice, and an earlier reading's transmitter after a reload. Guarantees: the second is told as such and
+/// changes nothing; what was heard outlives the reload, with keys and memory.
+#[tokio::test]
+async fn a_token_that_comes_again_is_acknowledged() {
+    let stage = stage(false);
+    let token = event(&OTHER_RSA, json!({}), json!({}));
+    let first = stage
+        .identifier
+        .security_event(token.as_bytes(), None)
+        .await
+        .unwrap();
+    assert!(!first.is_repeated && first.revocations.len() == 1);
+    let again = stage
+        .identifier
+        .security_event(token.as_bytes(), None)
+        .await
+        .unwrap();
+    assert!(again.is_repeated && again.revocations.is_empty());
+    let fresh = stage
+        .world
+        .identifier(&stage.issuers, Some(&stage.identifier));
+    assert_eq!(told(&fresh, &token).await, Err("token_issuer_unknown"));
+    let ada = RSA.token("RS256", "rs", json!({}));
+    assert_eq!(verdict(&fresh, &ada).await, Err("proof_revoked"));
+    drop(stage.folder);
+}
+
+/// Scenario: the push must show a bearer token. Guarantees: without it, or with another, nothing is taken.
+#[tokio::test]
+async fn a_push_shows_what_was_agreed() {
+    let stage = stage(true);
+    let token = event(&OTHER_RSA, json!({}), json!({}));
+    for shown in [
+        None,
+        Some(&b""[..]),
+        Some(b"what-was-agree"),
+        Some(b"what-was-agreed?"),
+    ] {
+        let told = stage
+            .identifier
+            .security_event(token.as_bytes(), shown)
+            .await;
+        assert_eq!(told.err(), Some(Reason::PushUnproven), "{shown:?}");
+    }
+    let ada = RSA.token("RS256", "rs", json!({}));
+    assert_eq!(verdict(&stage.identifier, &ada).await, Ok("ada".to_owned()));
+    let told = stage
+        .identifier
+        .security_event(token.as_bytes(), Some(BEARER.as_bytes()))
+        .await;
+    assert!(told.is_ok_and(|told| told.revocations.len() == 1));
+}
+
+/// Scenario: tokens of ada, of her with another address, of eve, and of ada at the other issuer, all in the cache; then one event.
+/// Guarantees: what was issued before the event's time ends, for the subject in each form; what was issued later, other
+/// subjects, and the other issuer's do not; a time in the future ends nothing of the future.
+#[tokio::test]
+async fn an_event_ends_what_was_issued_before_it() {
+    let far = NOW + 1_000_000;
+    for (what, subject, at, ends) in [
+        (
+            "iss_sub",
+            json!({"format": "iss_sub", "iss": ISSUER, "sub": "ada"}),
+            NOW - 5,
+            [true, false, false, false],
+        ),
+        (
+            "opaque",
+            json!({"format": "opaque", "id": "ada"}),
+            NOW - 5,
+            [true, false, false, false],
+        ),
+        (
+            "email",
+            json!({"format": "email", "email": "ADA@acme.example"}),
+            NOW - 5,
+            [true, false, false, false],
+        ),
+        (
+            "iss_sub, earlier",
+            json!({"format": "iss_sub", "iss": ISSUER, "sub": "ada"}),
+            NOW - 11,
+            [false; 4],
+        ),
+        (
+            "iss_sub, the same second",
+            json!({"format": "iss_sub", "iss": ISSUER, "sub": "ada"}),
+            NOW - 10,
+            [true, false, false, false],
+        ),
+        (
+            "iss_sub, in the future",
+            json!({"format": "iss_sub", "iss": ISSUER, "sub": "ada"}),
+            far,
+            [true, true, false, false],
+        ),
+        (
+            "another",
+            json!({"format": "email", "email": "eve@acme.example"}),
+            NOW - 5,
+            [false, false, true, false],
+        ),
+    ] {
+        let stage = stage(false);
+        let tokens = [
+            json!({"email": "ada@acme.example"}),
+            json!({"email": "ada@acme.example", "iat": NOW - 4}),
+            json!({"sub": "eve", "email": "Eve@acme.example"}),
+            json!({"iss": "https://other.example/", "email": "ada@acme.example"}),
+        ]
+        .map(|mut claims| {
+            claims["email_verified"] = json!(true);
+            RSA.token("RS256", "rs", claims)
+        });
+        for token in &tokens {
+            assert!(verdict(&stage.identifier, token).await.is_ok(), "{what}");
+        }
+        let changes = json!({"sub_id": subject, "events": {format!("{CAEP}session-revoked"): {"event_timestamp": at}}});
+        let token = event(&OTHER_RSA, json!({}), changes);
+        assert_eq!(told(&stage.identifier, &token).await, Ok(1), "{what}");
+        for (token, ends) in tokens.iter().zip(ends) {
+            let judged = verdict(&stage.identifier, token).await;
+            assert_eq!(judged == Err("proof_revoked"), ends, "{what}: {judged:?}");
+        }
+        // A minute later, a token of that minute.
+        stage.world.move_to(NOW + 60);
+        let later = RSA.token("RS256", "rs", json!({"iat": NOW + 60, "exp": NOW + 300}));
+        assert!(verdict(&stage.identifier, &later).await.is_ok(), "{what}");
+    }
+}
+
+/// Scenario: a transmitter whose secret is not there, and one that speaks for an issuer that is not. Guarantees: both are told,
+/// and the room is not made.
+#[tokio::test]
+async fn faults_of_transmitters_are_told_together() {
+    let stage = stage(false);
+    let source = IssuerSettings {
+        name: "signals".to_owned(),
+        issuer: TRANSMITTER.to_owned(),
+        ..stage.issuers[0].clone()
+    };
+    let lacking = [
+        TransmitterSettings {
+            source: source.clone(),
+            issuers: vec!["idp".to_owned()],
+            token: Some(SecretRef::File(stage.folder.join("none"))),
+        },
+        TransmitterSettings {
+            source,
+            issuers: vec!["nowhere".to_owned()],
+            token: None,
+        },
+    ];
+    let fresh = stage.world.identifier(&stage.issuers, None);
+    let faults = fresh.with_transmitters(&lacking, None).err().unwrap();
+    let told: Vec<String> = faults
+        .iter()
+        .map(|fault| crate::causes::chain(fault))
+        .collect();
+    assert!(
+        told[0].contains("ssf `signals`: token")
+            && told[1].contains("there is no issuer `nowhere`"),
+        "{told:?}"
+    );
+}
