@@ -234,7 +234,7 @@ const CARRIERS: &[(&str, u16, &str)] = &[
     (
         "Authorization: DPoP {T}\r\nDPoP: x\r\n",
         401,
-        "token_malformed",
+        "token_unbound",
     ),
     ("Authorization: Negotiate {T}\r\n", 401, "token_malformed"),
     ("Authorization: Token {T}\r\n", 401, "token_malformed"),
