@@ -244,6 +244,27 @@ impl Authority {
         Ok(good_until)
     }
 
+    /// Whether a list names a leaf as revoked, by issuer and serial number alone: no path is looked for.
+    pub(crate) fn lists(&self, leaf: &CertificateDer<'_>) -> bool {
+        let Ok(certificate) = EndEntityCert::try_from(leaf) else {
+            return false;
+        };
+        let mut lists = self.lists.iter();
+        lists.any(|list| {
+            list.issuer() == certificate.issuer()
+                && !matches!(list.find_serial(certificate.serial()), Ok(None))
+        })
+    }
+
+    /// What is said of a leaf that a list names.
+    pub(crate) fn revoked(&self) -> NotVouched {
+        NotVouched {
+            reason: Reason::CertificateRevoked,
+            alert: CertificateError::Revoked,
+            ca: Some(self.scope.name.clone()),
+        }
+    }
+
     /// Nothing can be said of a chain: our fault, and not the caller's.
     fn unavailable(&self) -> NotVouched {
         NotVouched {

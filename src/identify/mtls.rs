@@ -186,9 +186,21 @@ impl ClientTrust {
     }
 
     /// Whether a chain that leads to none of the authorities is taken, for what possession of its key is worth. One that
-    /// leads to an authority and is revoked, over or not its to give never is.
-    fn takes_all_the_same(&self, refused: &NotVouched) -> bool {
-        self.demand == CertificateDemand::Any && refused.reason == Reason::CertificateUntrusted
+    /// leads to an authority and is revoked, over or not its to give never is; nor is a leaf that a list names as revoked,
+    /// because a client chooses which certificates it sends along, and so whether a path is found.
+    fn takes_all_the_same(
+        &self,
+        leaf: &CertificateDer<'_>,
+        refused: NotVouched,
+    ) -> Result<(), NotVouched> {
+        if self.demand != CertificateDemand::Any || refused.reason != Reason::CertificateUntrusted {
+            return Err(refused);
+        }
+        let mut authorities = self.authorities.iter();
+        match authorities.find(|authority| authority.lists(leaf)) {
+            Some(authority) => Err(authority.revoked()),
+            None => Ok(()),
+        }
     }
 
     /// What `then` makes of the first authority that anchors the chain and that `then` takes; otherwise the weightiest
@@ -325,8 +337,12 @@ impl ClientVerifier {
                 let facts = Arc::new(certificate::facts(&certificate));
                 (Some((certificate, facts)), good_until)
             }
-            Err(refused) if trust.trust.takes_all_the_same(&refused) => (None, now.seconds()),
-            Err(refused) => return Err(refused.reason),
+            Err(refused) => {
+                let leaf = leaf.ok_or(Reason::CertificateMalformed)?;
+                let taken = trust.trust.takes_all_the_same(leaf, refused);
+                taken.map_err(|refused| refused.reason)?;
+                (None, now.seconds())
+            }
         };
         let holder = Holder {
             vouched,
@@ -389,10 +405,7 @@ impl ClientCertVerifier for ClientVerifier {
                     .first(leaf, intermediates, &parsed, now, |_, _| Ok(()))
             });
         judged
-            .or_else(|refused| match trust.trust.takes_all_the_same(&refused) {
-                true => Ok(()),
-                false => Err(refused),
-            })
+            .or_else(|refused| trust.trust.takes_all_the_same(leaf, refused))
             .map(|()| ClientCertVerified::assertion())
             .map_err(|refused| {
                 let (listener, reason) = (self.listener.clone(), refused.reason);

@@ -4,6 +4,7 @@
 //! know: sockets; handshakes run in memory. Invariant: what was good once is never good by that alone.
 
 mod handshakes;
+mod strangers;
 
 use std::sync::Arc;
 
