@@ -347,18 +347,22 @@ fn reference(text: &[u8]) -> Option<(u8, usize)> {
     ))
 }
 
-/// The text with one layer of escapes undone; `None` if it has none that could hide a credential.
-fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+/// The first escape that could hide a credential: before it nothing is undone.
+fn first_escape(text: &[u8]) -> Option<usize> {
     // The others are common in answers (quoted queries, line ends) and stand for what few credentials hold.
     let hides = |at: usize| match (text.get(at), text.get(at + 1)) {
         (Some(b'%' | b'&'), _) => unit(text, at).1 > 1,
         (_, Some(b'/' | b'u' | b'\\' | b'"')) => true,
         _ => false,
     };
-    let first = memchr::memchr3_iter(b'%', b'\\', b'&', text).find(|at| hides(*at))?;
+    memchr::memchr3_iter(b'%', b'\\', b'&', text).find(|at| hides(*at))
+}
+
+/// The text with one layer of escapes undone; `None` if it has none that could hide a credential.
+fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
+    let mut next = first_escape(text)?;
     let mut out = Vec::with_capacity(text.len());
     let mut at = 0;
-    let mut next = first;
     loop {
         out.extend_from_slice(text.get(at..next).unwrap_or_default());
         if next >= text.len() {
@@ -374,9 +378,13 @@ fn unescaped(text: &[u8]) -> Option<Vec<u8>> {
 
 /// Where in a text the ranges of its unescaped form stand. Ranges are in order.
 fn sources(text: &[u8], ranges: Vec<Range<usize>>) -> Vec<Range<usize>> {
-    // Before the first escape that hides something nothing was changed, and after it each unit is one byte.
-    let (mut at, mut out) = (0, 0);
+    // Before the first escape that hides something nothing was changed, line ends neither, and after it each unit is one byte.
+    let first = first_escape(text).unwrap_or(text.len());
+    let (mut at, mut out) = (first, first);
     let mut to = |target: usize| {
+        if target < first {
+            return target;
+        }
         while out < target && at < text.len() {
             at += unit(text, at).1;
             out += 1;
