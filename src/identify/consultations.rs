@@ -28,6 +28,10 @@ use crate::reason::{Class, Reason};
 const ACCEPTED_LIMIT_BYTES: u64 = 64 << 20;
 /// All refused ones.
 const REFUSED_LIMIT_BYTES: u64 = 4 << 20;
+/// Credentials that were accepted; each is two numbers.
+const KNOWN_LIMIT_ENTRIES: u64 = 65_536;
+/// One that is not used for so long is known no more. Sessions of AWS's roles live half a day.
+const KNOWN_LIMIT: Duration = Duration::from_secs(43_200);
 /// What an entry takes besides what it holds: key, hash table, orders of use and age.
 const ENTRY_BYTES: usize = 256;
 
@@ -43,6 +47,23 @@ pub(super) struct ConsultationBounds {
     pub accepted_limit: Duration,
     /// The same of one that was refused: a few seconds.
     pub refused_limit: Duration,
+}
+
+/// Whose proof it is, as far as that can be known before it is judged.
+#[derive(Clone, Copy)]
+pub(super) struct ProofBearer<'a> {
+    pub address: IpAddr,
+    /// What the proof calls its credential. Nothing of it is proven.
+    pub credential: Option<&'a str>,
+}
+
+impl From<IpAddr> for ProofBearer<'_> {
+    fn from(address: IpAddr) -> Self {
+        ProofBearer {
+            address,
+            credential: None,
+        }
+    }
 }
 
 /// What the party said of a proof.
@@ -75,6 +96,10 @@ struct Consulting {
     allowance: Mutex<CallBucket>,
     /// Addresses whose proofs were refused: a flood of well-formed nonsense spends its own share.
     penalties: Penalties,
+    /// That share, for all such addresses together: others live at an address, behind a proxy or a NAT.
+    share: Mutex<CallBucket>,
+    /// Credentials that were accepted, each with its address: what others there show does not hold them back.
+    known: Cache<CallerKey, (), ahash::RandomState>,
 }
 
 #[derive(Clone)]
@@ -118,8 +143,10 @@ struct Consultation {
     consulting: Arc<Consulting>,
     evidence: Evidence,
     answer: watch::Sender<Option<Judgement>>,
-    /// Taken from the address whose proof it is.
+    /// Who pays for a refusal: the address, or the known credential there.
     key: CallerKey,
+    /// The credential at this address.
+    credential: Option<CallerKey>,
     _place: OwnedSemaphorePermit,
 }
 
@@ -148,10 +175,20 @@ impl Consultations {
             .time_to_live(bounds.refused_limit)
             .build_with_hasher(ahash::RandomState::new());
         let places = usize::try_from(bounds.concurrent_calls).unwrap_or(Semaphore::MAX_PERMITS);
-        let allowance = CallBucket {
-            thousandths: u64::from(bounds.calls_per_second) * 1000,
-            at: clock.now(),
+        let bucket = |calls_per_second: u32| {
+            Mutex::new(CallBucket {
+                thousandths: u64::from(calls_per_second) * 1000,
+                at: clock.now(),
+            })
         };
+        let (allowance, share) = (
+            bucket(bounds.calls_per_second),
+            bucket(bounds.share_per_second()),
+        );
+        let known = Cache::builder()
+            .max_capacity(KNOWN_LIMIT_ENTRIES)
+            .time_to_idle(KNOWN_LIMIT)
+            .build_with_hasher(ahash::RandomState::new());
         Consultations(Arc::new(Consulting {
             bounds,
             clock,
@@ -160,8 +197,10 @@ impl Consultations {
             refused,
             questions: Mutex::default(),
             places: Arc::new(Semaphore::new(places)),
-            allowance: Mutex::new(allowance),
+            allowance,
             penalties: Penalties::new(),
+            share,
+            known,
         }))
     }
 
@@ -172,10 +211,10 @@ impl Consultations {
 
     /// What is known of a proof, or what `ask` comes to. `ask` is called at most once at a time for one `evidence`, and what
     /// it returns is driven to its end (or `call_limit`) on the room's runtime, whether or not the caller still waits.
-    pub(super) async fn judge<A>(
+    pub(super) async fn judge<'c, A>(
         &self,
         evidence: &Evidence,
-        address: IpAddr,
+        bearer: impl Into<ProofBearer<'c>>,
         now: UnixMillis,
         ask: impl FnOnce() -> A,
     ) -> Judgement
@@ -185,7 +224,7 @@ impl Consultations {
         if let Some(judgement) = self.0.remembered(evidence, now) {
             return judgement;
         }
-        let mut answer = self.join(evidence, address, now, ask)?;
+        let mut answer = self.join(evidence, bearer.into(), now, ask)?;
         match answer.wait_for(Option::is_some).await {
             Ok(judgement) => judgement.clone().unwrap_or(Err(Reason::InternalDefect)),
             Err(_) => Err(Reason::InternalDefect),
@@ -201,7 +240,7 @@ impl Consultations {
     fn join<A>(
         &self,
         evidence: &Evidence,
-        address: IpAddr,
+        bearer: ProofBearer<'_>,
         now: UnixMillis,
         ask: impl FnOnce() -> A,
     ) -> Result<watch::Receiver<Option<Judgement>>, Reason>
@@ -219,10 +258,7 @@ impl Consultations {
         }
         let place = consulting.places.clone().try_acquire_owned();
         let place = place.map_err(|_| Reason::ProofsBusy)?;
-        let key = consulting.penalties.key(address_block(address));
-        if consulting.penalties.standing(key, now).is_some() {
-            return Err(Reason::ProofsPenalty);
-        }
+        let (key, credential) = consulting.payer(bearer, now)?;
         let rate = consulting.bounds.calls_per_second;
         if !consulting.allowance.lock().take(rate, now) {
             return Err(Reason::ProofsBusy);
@@ -235,6 +271,7 @@ impl Consultations {
             evidence: *evidence,
             answer: sender,
             key,
+            credential,
             _place: place,
         };
         let asked = ask();
@@ -274,6 +311,9 @@ impl Consultation {
         match &judgement {
             Ok(facts) => {
                 consulting.penalties.succeeded(self.key);
+                if let Some(credential) = self.credential {
+                    consulting.known.insert(credential, ());
+                }
                 let end = UnixMillis(facts.expires_unix_seconds.saturating_mul(1000));
                 let accepted = Accepted {
                     facts: facts.clone(),
@@ -295,7 +335,34 @@ impl Consultation {
     }
 }
 
+impl ConsultationBounds {
+    /// What addresses may have asked that must wait.
+    fn share_per_second(&self) -> u32 {
+        (self.calls_per_second / 10).max(1)
+    }
+}
+
 impl Consulting {
+    /// Who pays for a refusal, and the credential at its address; or that it must wait.
+    fn payer(
+        &self,
+        bearer: ProofBearer<'_>,
+        now: UnixMillis,
+    ) -> Result<(CallerKey, Option<CallerKey>), Reason> {
+        let block = address_block(bearer.address);
+        let credential = bearer.credential;
+        let credential = credential.map(|credential| self.penalties.key((block, credential)));
+        let known = credential.filter(|credential| self.known.get(credential).is_some());
+        let key = known.unwrap_or_else(|| self.penalties.key(block));
+        let waits = self.penalties.standing(key, now).is_some();
+        let may_share =
+            || known.is_none() && self.share.lock().take(self.bounds.share_per_second(), now);
+        match waits && !may_share() {
+            true => Err(Reason::ProofsPenalty),
+            false => Ok((key, credential)),
+        }
+    }
+
     fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Judgement> {
         if let Some(accepted) = self.accepted.get(evidence) {
             if now < accepted.asked_again_from {

@@ -30,7 +30,7 @@ use http::{HeaderName, HeaderValue, Request, StatusCode, header};
 
 use super::Surroundings;
 use super::cache::Evidence;
-use super::consultations::{ConsultationBounds, Consultations, Judgement, Opinion};
+use super::consultations::{ConsultationBounds, Consultations, Judgement, Opinion, ProofBearer};
 use super::doubts::Doubts;
 use super::event::shown;
 use super::facts::{AwsFacts, CertificateFacts, Facts, Method};
@@ -358,7 +358,11 @@ pub(super) async fn judge(
         let (issuer, certificate) = (issuer.clone(), certificate.cloned());
         async move { issuer.ask(request, certificate, end_unix_seconds).await }
     };
-    issuer.proven.judge(&evidence, address, now, ask).await
+    let bearer = ProofBearer {
+        address,
+        credential: Some(&proof.access_key),
+    };
+    issuer.proven.judge(&evidence, bearer, now, ask).await
 }
 
 /// What a token that has a proof's form says of itself, for `explain`: nothing that signs, and nothing that is proven.

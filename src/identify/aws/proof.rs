@@ -31,7 +31,8 @@ pub(super) struct AwsProof {
     /// As written; the caller of this file compares it with the hosts that count.
     pub host: Zeroizing<String>,
     pub region: String,
-    access_key: String,
+    /// The public half of the credential.
+    pub access_key: String,
     /// `20261130T004500Z`.
     date: String,
     pub signed_unix_seconds: i64,

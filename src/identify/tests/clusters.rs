@@ -305,7 +305,7 @@ async fn a_deleted_pod_ends_with_its_review() {
     // A flood of tokens of deleted pods ends in a penalty, which is no outage of the API server.
     loopback.page(PATH, gone);
     let mut last = Ok(String::new());
-    for number in 0..80 {
+    for number in 0..200 {
         let token = super::super::forge::RSA.token(
             "RS256",
             "rs",

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use tokio::sync::{Semaphore, oneshot};
 
 use super::super::cache::Evidence;
-use super::super::consultations::{ConsultationBounds, Consultations, Opinion};
+use super::super::consultations::{ConsultationBounds, Consultations, Opinion, ProofBearer};
 use super::super::doubts::Doubts;
 use super::super::facts::{CertificateFacts, Facts, Method};
 use crate::accept::AssertionHeader;
@@ -62,7 +62,7 @@ impl Party {
 
     async fn judge_from(
         &self,
-        address: IpAddr,
+        bearer: impl Into<ProofBearer<'_>>,
         token: &str,
         opinion: impl Future<Output = Opinion> + Send + 'static,
     ) -> Result<String, &'static str> {
@@ -73,7 +73,7 @@ impl Party {
             asked.fetch_add(1, Ordering::Relaxed);
             opinion
         };
-        let judged = self.consultations.judge(&evidence, address, now, ask).await;
+        let judged = self.consultations.judge(&evidence, bearer, now, ask).await;
         judged
             .map(|facts| facts.subject.to_string())
             .map_err(Reason::code)
@@ -278,18 +278,32 @@ async fn questions_are_held_to_the_budget() {
     );
 }
 
-/// Scenario: an address that shows well-formed nonsense. Guarantees: after 64 refusals it waits and the party is not asked;
-/// other addresses and what was accepted before go on; one that holds after the wait forgives all.
+/// Scenario: an address that shows well-formed nonsense. Guarantees: after 64 refusals it waits, and the party is asked about
+/// few of its proofs; other addresses and what was accepted before go on, and so do others at the address with a
+/// credential that was accepted there; one that holds after the wait forgives all.
 #[tokio::test]
 async fn nonsense_spends_the_share_of_its_address() {
     let nonsense = || Opinion::Refused(Reason::TokenSignature);
     let party = Party::new(BOUNDS);
     assert_eq!(party.judge("kept", holds(9000)).await, Ok("ada".to_owned()));
-    for number in 0..65 {
+    let signed = async |credential, proof: &str, opinion| {
+        let bearer = ProofBearer {
+            address: HERE,
+            credential: Some(credential),
+        };
+        party.judge_from(bearer, proof, async { opinion }).await
+    };
+    let ada = || Ok("ada".to_owned());
+    assert_eq!(signed("AKIAADA", "signed", holds(9000)).await, ada());
+    // A tenth of the budget is left for all addresses that must wait.
+    for number in 0..70 {
         party.pass(i64::from(number == 40));
         let told = party.judge(&format!("nonsense {number}"), nonsense()).await;
         assert_eq!(told, Err("token_signature"), "{number}");
     }
+    let penalty = Err("proofs_penalty");
+    assert_eq!(signed("AKIABOB", "signed too", holds(9000)).await, penalty);
+    assert_eq!(signed("AKIAADA", "signed anew", holds(9000)).await, ada());
     let calls = party.asked();
     assert_eq!(party.judge("more", nonsense()).await, Err("proofs_penalty"));
     assert_eq!(party.asked(), calls);
