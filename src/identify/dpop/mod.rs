@@ -130,7 +130,8 @@ impl Possession {
             .memory
             .proofs
             .get(proof.thumbprint.share(self.memory.proofs.len()));
-        let is_first = share.is_some_and(|used| used.add(&proof.once(), until, now.seconds()));
+        let (key, id) = (proof.thumbprint.bytes(), proof.once());
+        let is_first = share.is_some_and(|used| used.add(key, &id, until, now.seconds()));
         if !is_first {
             return Err(Reason::ProofReplayed.into());
         }

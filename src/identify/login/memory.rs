@@ -11,6 +11,7 @@ use std::collections::{BTreeSet, HashMap};
 use aws_lc_rs::digest;
 
 use super::EXCHANGES;
+use super::used::UsedIds;
 use crate::limits::FairQueue;
 use crate::lock::{Mutex, MutexGuard};
 
@@ -23,7 +24,7 @@ const REVOKED_LIMIT_ENTRIES: usize = 100_000;
 /// Keys are spread over so many sets, so that one that is used without end shortens the time of few others.
 pub(crate) const PROOF_SHARES: usize = 16;
 
-/// Proofs in one of them. All together some 25 megabytes.
+/// Proofs in one of them. All together some 45 megabytes.
 const PROOF_LIMIT_ENTRIES: usize = 16_384;
 
 /// Messages of the last day by which providers ended proofs. Some ten megabytes. One that is taken again changes nothing.
@@ -35,7 +36,7 @@ pub(crate) struct Memory {
     pub spent: EndedIds,
     pub revoked: EndedIds,
     /// Proofs of possession that were used, by the key that made them.
-    pub proofs: [EndedIds; PROOF_SHARES],
+    pub proofs: [UsedIds; PROOF_SHARES],
     /// Messages of providers that were taken.
     pub told: EndedIds,
 }
@@ -46,14 +47,14 @@ impl Default for Memory {
             exchanges: FairQueue::new(EXCHANGES),
             spent: EndedIds::new(SPENT_LIMIT_ENTRIES),
             revoked: EndedIds::new(REVOKED_LIMIT_ENTRIES),
-            proofs: std::array::from_fn(|_| EndedIds::new(PROOF_LIMIT_ENTRIES)),
+            proofs: std::array::from_fn(|_| UsedIds::new(PROOF_LIMIT_ENTRIES)),
             told: EndedIds::new(TOLD_LIMIT_ENTRIES),
         }
     }
 }
 
 /// The first bytes of an identifier's SHA-256.
-type IdDigest = [u8; 16];
+pub(super) type IdDigest = [u8; 16];
 
 /// A bounded set of identifiers with the time at which each may be forgotten.
 pub(crate) struct EndedIds {
@@ -134,7 +135,7 @@ impl KeptIds {
     }
 }
 
-fn mark(id: &str) -> IdDigest {
+pub(super) fn mark(id: &str) -> IdDigest {
     let mut mark = [0; 16];
     mark.copy_from_slice(
         digest::digest(&digest::SHA256, id.as_bytes())

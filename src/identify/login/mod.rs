@@ -14,6 +14,7 @@ mod seal;
 mod session;
 mod settings;
 mod transaction;
+mod used;
 
 #[cfg(test)]
 pub(super) mod inside {
