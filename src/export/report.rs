@@ -148,11 +148,11 @@ impl Opened {
     pub(crate) fn permit(
         &self,
         policy: &Policy,
-        reach: &Reach,
-        sender: &Facts,
+        asked: &Asked<'_>,
     ) -> Result<(NodeId, Permit), Denial> {
-        let node = place(policy, reach, self.report.service(), sender)?;
-        Ok((node, policy.permit(reach, node)?))
+        let sender = asked.identity.facts();
+        let node = place(policy, asked.reach, self.report.service(), sender)?;
+        Ok((node, policy.permit(asked.reach, node)?))
     }
 }
 

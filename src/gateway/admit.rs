@@ -294,11 +294,7 @@ async fn legacy(
     opened: Opened,
 ) -> Result<(), Refusal> {
     let (node, permit) = opened
-        .permit(
-            &context.snapshot().policy,
-            asked.reach,
-            asked.identity.facts(),
-        )
+        .permit(&context.snapshot().policy, asked)
         .map_err(|denial| {
             record.items(0, opened.report.items());
             record.denied(&denial)
