@@ -26,6 +26,7 @@ pub mod lightstep;
 pub mod profiles;
 pub mod view;
 pub(crate) mod web;
+pub(crate) mod workload_api;
 
 // Rooms: verbs, in the order of a request.
 pub mod accept;

@@ -28,6 +28,14 @@ pub(crate) enum Upstream {
 }
 
 impl Upstream {
+    pub(crate) const ALL: [Upstream; 5] = [
+        Upstream::Ingest,
+        Upstream::Grpc,
+        Upstream::Collector,
+        Upstream::Logs,
+        Upstream::Query,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             // Counted as others are: only the endpoint differs.

@@ -61,6 +61,7 @@ pub struct Metrics {
     callers: CallerMetrics,
     revocations: RevocationMetrics,
     pub(crate) key_age_seconds: IntGaugeVec,
+    pub(crate) own_svid_seconds: IntGaugeVec,
     pub connections: IntGauge,
     pub in_flight: IntGauge,
     pub(crate) buffered_bytes: IntGauge,
@@ -324,6 +325,11 @@ impl Metrics {
             &["operation"],
         )?;
         make.0.register(Box::new(duration.clone()))?;
+        let own_svid_seconds = make.labelled_gauge(
+            "own_svid_seconds",
+            "Seconds until the end of our own certificate out of the Workload API, by its socket; -1: there is none.",
+            "socket",
+        )?;
         let key_age_seconds = make.labelled_gauge(
             "issuer_keys_age_seconds",
             "Age of an issuer's key set; -1 without one.",
@@ -383,6 +389,7 @@ impl Metrics {
             alerts,
             callers,
             key_age_seconds,
+            own_svid_seconds,
             connections,
             in_flight,
             buffered_bytes,

@@ -237,7 +237,11 @@ const FRAMEWORK: &[&str] = &[
 ];
 
 /// Who makes connections: the client of our own calls, and the pool of what is forwarded.
-const WAYS_OUT: &[&str] = &["src/egress/", "src/forward/pool.rs"];
+const WAYS_OUT: &[&str] = &[
+    "src/egress/",
+    "src/forward/pool.rs",
+    "src/workload_api/stream.rs",
+];
 
 #[test]
 fn own_calls_have_one_client() {

@@ -75,7 +75,7 @@ pub use read::read;
 pub(crate) use refused::Times;
 pub use settings::{
     AnchorPlace, BundlePlace, BundleSettings, CertificateDemand, ClientAuthority,
-    ClientCertificates, ListenerSettings, Serves, TlsSettings,
+    ClientCertificates, ListenerSettings, OwnCertificate, Serves, TlsSettings,
 };
 pub(crate) use site::{CallbackRequest, METADATA_PATH, SiteRequest};
 pub use site::{ExplainRequest, PageRequest, ReturnPath};

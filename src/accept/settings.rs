@@ -44,8 +44,7 @@ impl Serves {
 /// A listener's certificate and its demands on clients.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TlsSettings {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+    pub own: OwnCertificate,
     /// `tls.minimum`: TLS 1.3 only if true. Default false: 1.2 and 1.3.
     pub only_tls13: bool,
     pub clients: Option<ClientCertificates>,
@@ -112,4 +111,15 @@ pub enum BundlePlace {
     File(PathBuf),
     /// Its bundle endpoint.
     Url(String),
+    /// The Unix socket of the Workload API.
+    WorkloadApi(PathBuf),
+}
+
+/// Where a listener's own certificate and key are.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OwnCertificate {
+    /// PEM files.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// The Unix socket of the Workload API: the X.509-SVID of this process, as it is at each handshake.
+    WorkloadApi(PathBuf),
 }

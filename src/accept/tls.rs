@@ -11,8 +11,9 @@ use std::sync::Arc;
 use rustls::server::danger::ClientCertVerifier;
 use rustls::{ServerConfig, SupportedProtocolVersion};
 
-use super::TlsSettings;
+use super::{OwnCertificate, TlsSettings};
 use crate::pem::{self, PemFault};
+use crate::workload_api::OwnSvid;
 
 /// What is wrong with a listener's TLS, and with which file.
 #[derive(Debug, thiserror::Error)]
@@ -35,8 +36,6 @@ pub(crate) fn server_config(
     settings: &TlsSettings,
     verifier: Option<Arc<dyn ClientCertVerifier>>,
 ) -> Result<ServerConfig, TlsFault> {
-    let chain = pem::chain(&settings.certificate)?;
-    let key = pem::private_key_of(&settings.key)?;
     let versions: &[&SupportedProtocolVersion] = if settings.only_tls13 {
         &[&rustls::version::TLS13]
     } else {
@@ -51,13 +50,18 @@ pub(crate) fn server_config(
         Some(verifier) => builder.with_client_cert_verifier(verifier),
         None => builder.with_no_client_auth(),
     };
-    let mut config = builder
-        .with_single_cert(chain, key)
-        .map_err(|cause| TlsFault::Unfit {
-            certificate: settings.certificate.clone(),
-            key: settings.key.clone(),
-            cause,
-        })?;
+    let mut config = match &settings.own {
+        OwnCertificate::Files { certificate, key } => builder
+            .with_single_cert(pem::chain(certificate)?, pem::private_key_of(key)?)
+            .map_err(|cause| TlsFault::Unfit {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                cause,
+            })?,
+        OwnCertificate::WorkloadApi(socket) => {
+            builder.with_cert_resolver(Arc::new(OwnSvid::of(socket)))
+        }
+    };
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     config.max_early_data_size = 0;
     if asks_clients {

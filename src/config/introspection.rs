@@ -14,6 +14,7 @@ use super::report::{ConfigFindings, Content};
 use super::upstreams::client_identity;
 use super::vault;
 use crate::document::{Spanned, name};
+use crate::forward::ClientIdentity;
 use crate::identify::{ClientProofSettings, IntrospectionSettings, is_opaque_prefix};
 
 const CALLS_PER_SECOND: u32 = 50;
@@ -59,7 +60,7 @@ pub(crate) fn introspection(
     let proof = proof(report, index, at);
     if let (Some(client), false) = (&raw.mtls, tls) {
         let message = format!("`{}` has no use: its `url` is no `https`", subject("mtls"));
-        report.error(&client.certificate, message);
+        report.error(client, message);
     }
     if let Some(prefix) = raw
         .prefix
@@ -111,10 +112,17 @@ fn proof(
         (None, Some(given), None) => assertion_key(report, &place, given),
         (None, None, Some(given)) => {
             let identity = client_identity(report, &format!("{place}.mtls"), given)?;
-            Some(ClientProofSettings::Certificate {
-                certificate: identity.certificate,
-                key: identity.key,
-            })
+            match identity {
+                ClientIdentity::Files { certificate, key } => {
+                    Some(ClientProofSettings::Certificate { certificate, key })
+                }
+                ClientIdentity::WorkloadApi(_) => {
+                    let message = format!("`{place}.mtls.workload_api` is not taken here");
+                    let hint = "write `certificate` and `key`: the issuer knows the gateway by one certificate";
+                    report.error_with_hint(given, message, hint);
+                    None
+                }
+            }
         }
         _ => {
             let message = format!(

@@ -8,9 +8,10 @@ use std::net::{IpAddr, SocketAddr};
 use super::address::HttpUrl;
 use super::client_ca::client_certificates;
 use super::front::front;
+use super::own_certificate::{GivenCertificate, WrittenCertificate, own_certificate};
 use super::raw::{RawAdmin, RawDemand, RawListener, RawService, RawTls, RawTlsVersion};
-use super::report::{ConfigFindings, Content};
-use crate::accept::{ListenerSettings, Serves, TlsSettings};
+use super::report::ConfigFindings;
+use crate::accept::{ListenerSettings, OwnCertificate, Serves, TlsSettings};
 use crate::document::{Spanned, name};
 use crate::egress::Egress;
 
@@ -75,7 +76,7 @@ fn one(
     let tls = raw
         .tls
         .as_ref()
-        .map(|tls| tls_settings(report, index, tls, egress));
+        .map(|tls| tls_settings(report, index, &raw.name, tls, egress));
     let public_url = raw
         .public_url
         .as_ref()
@@ -147,19 +148,17 @@ fn collide(one: SocketAddr, other: SocketAddr) -> bool {
 fn tls_settings(
     report: &mut ConfigFindings<'_>,
     index: usize,
+    at: &Spanned<String>,
     raw: &RawTls,
     egress: &Egress,
 ) -> Option<TlsSettings> {
     let subject = |key: &str| format!("listeners[{index}].tls.{key}");
-    let certificate = report.path(
-        &raw.certificate,
-        &subject("certificate"),
-        Content::Certificates,
-    );
-    let belongs = Content::Key {
-        certificate: certificate.clone().unwrap_or_default(),
+    let given = GivenCertificate {
+        certificate: raw.certificate.as_ref(),
+        key: raw.key.as_ref(),
+        workload_api: raw.workload_api.as_ref(),
     };
-    let key = report.path(&raw.key, &subject("key"), belongs);
+    let own = own_certificate(report, &format!("listeners[{index}].tls"), at, &given);
     let takes_any = |demand: &Spanned<RawDemand>| demand.value == RawDemand::Any;
     let clients = match &raw.client_ca {
         Some(_) => Some(client_certificates(report, index, raw, egress)),
@@ -180,8 +179,12 @@ fn tls_settings(
         }
     };
     Some(TlsSettings {
-        certificate: certificate?,
-        key: key?,
+        own: match own? {
+            WrittenCertificate::Files { certificate, key } => {
+                OwnCertificate::Files { certificate, key }
+            }
+            WrittenCertificate::WorkloadApi(socket) => OwnCertificate::WorkloadApi(socket),
+        },
         only_tls13: raw.minimum == Some(RawTlsVersion::Tls13),
         clients: match clients {
             Some(checked) => Some(checked?),

@@ -28,6 +28,7 @@ mod introspection;
 mod issuer_parts;
 mod issuers;
 mod limits;
+mod own_certificate;
 mod listeners;
 mod query;
 mod raw;

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::address::HttpUrl;
 use super::egress::{own, route};
 use super::limits::{duration_between, hours};
+use super::own_certificate::{GivenCertificate, WrittenCertificate, own_certificate};
 use super::raw::{RawClient, RawUpstream};
 use super::report::{ConfigFindings, Content};
 use crate::document::Spanned;
@@ -34,7 +35,7 @@ pub(crate) fn upstream(
         report.path(ca, &subject("ca"), Content::Trust)
     });
     let client = raw.client.as_ref().map(|client| {
-        only_over_tls(report, plaintext, &client.certificate, &subject("client"));
+        only_over_tls(report, plaintext, client, &subject("client"));
         client_identity(report, &subject("client"), client)
     });
     let egress = own(report, egress, raw.proxy.as_ref(), place);
@@ -159,20 +160,18 @@ fn only_over_tls<T>(
 pub(crate) fn client_identity(
     report: &mut ConfigFindings<'_>,
     place: &str,
-    raw: &RawClient,
+    at: &Spanned<RawClient>,
 ) -> Option<ClientIdentity> {
-    let subject = |key: &str| format!("{place}.{key}");
-    let certificate = report.path(
-        &raw.certificate,
-        &subject("certificate"),
-        Content::Certificates,
-    );
-    let belongs = Content::Key {
-        certificate: certificate.clone().unwrap_or_default(),
+    let raw = &at.value;
+    let given = GivenCertificate {
+        certificate: raw.certificate.as_ref(),
+        key: raw.key.as_ref(),
+        workload_api: raw.workload_api.as_ref(),
     };
-    let key = report.path(&raw.key, &subject("key"), belongs);
-    Some(ClientIdentity {
-        certificate: certificate?,
-        key: key?,
-    })
+    match own_certificate(report, place, at, &given)? {
+        WrittenCertificate::Files { certificate, key } => {
+            Some(ClientIdentity::Files { certificate, key })
+        }
+        WrittenCertificate::WorkloadApi(socket) => Some(ClientIdentity::WorkloadApi(socket)),
+    }
 }

@@ -39,9 +39,11 @@ impl UpstreamSettings {
     }
 }
 
-/// A client certificate and its key, PEM files.
+/// Where our client certificate and its key are.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ClientIdentity {
-    pub certificate: PathBuf,
-    pub key: PathBuf,
+pub enum ClientIdentity {
+    /// PEM files.
+    Files { certificate: PathBuf, key: PathBuf },
+    /// The Unix socket of the Workload API: the X.509-SVID of this process, as it is at each handshake.
+    WorkloadApi(PathBuf),
 }

@@ -19,12 +19,13 @@ use arc_swap::ArcSwap;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use tokio::time::Instant;
 
-use super::UpstreamSettings;
 use super::grpc::GrpcConnections;
 use super::pool::{BackendStream, DialFault, Pool, Through};
+use super::{ClientIdentity, UpstreamSettings};
 use crate::egress::{TunnelFault, UnopenedProxy};
 use crate::limits::{FairQueue, FairQueueBounds, OwnerKey};
 use crate::pem::{self, PemFault};
+use crate::workload_api::OwnSvid;
 
 const RESOLVE_INTERVAL: Duration = Duration::from_secs(30);
 
@@ -122,11 +123,11 @@ impl Backend {
             Vec::new()
         };
         let identity = match &settings.client {
-            Some(client) => Some((
-                pem::chain(&client.certificate)?,
-                pem::private_key_of(&client.key)?,
-            )),
-            None => None,
+            Some(ClientIdentity::Files { certificate, key }) => {
+                Some((pem::chain(certificate)?, pem::private_key_of(key)?))
+            }
+            // Its settings name the socket, and each handshake has what is current.
+            Some(ClientIdentity::WorkloadApi(_)) | None => None,
         };
         let through = match &settings.proxy {
             Some(proxy) => {
@@ -418,11 +419,14 @@ fn client_tls(
     let mut store = rustls::RootCertStore::empty();
     store.add_parsable_certificates(roots.iter().cloned());
     let builder = pem::client_tls(Arc::new(store)).map_err(BackendFault::Versions)?;
-    let mut config = match identity {
-        Some((chain, key)) => builder
+    let mut config = match (identity, &settings.client) {
+        (None, Some(ClientIdentity::WorkloadApi(socket))) => {
+            builder.with_client_cert_resolver(Arc::new(OwnSvid::of(socket)))
+        }
+        (Some((chain, key)), _) => builder
             .with_client_auth_cert(chain.clone(), key.clone_key())
             .map_err(BackendFault::Unfit)?,
-        None => builder.with_no_client_auth(),
+        (None, _) => builder.with_no_client_auth(),
     };
     config.alpn_protocols = vec![protocol.to_vec()];
     let name = ServerName::try_from(settings.host.clone())

@@ -20,6 +20,7 @@ use x509_parser::x509::X509Version;
 use super::json;
 use super::jwks::ReadSet;
 use super::keys::{KEYS_LIMIT, KeySetFault};
+use crate::workload_api::certificates;
 
 /// The anchors of one authority.
 pub(super) struct Anchors {
@@ -63,6 +64,12 @@ impl Anchors {
             return Err(KeySetFault::Malformed);
         }
         Self::usable(entries.iter().filter_map(bundled_certificate).collect())
+    }
+
+    /// Those of the certificates that stand behind each other, as the Workload API has them.
+    pub(super) fn of_der(document: &[u8]) -> Result<Self, KeySetFault> {
+        let certificates = certificates(document).ok_or(KeySetFault::Malformed)?;
+        Self::usable(certificates.into_iter().map(<[u8]>::to_vec).collect())
     }
 
     /// Those of these that can be anchors.

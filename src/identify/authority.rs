@@ -147,8 +147,9 @@ impl Authority {
         let (anchors, origin) = match &settings.anchors {
             AnchorPlace::Pem(path) => pem_anchors(path)?,
             AnchorPlace::Bundle(bundle) => {
+                let trust_domain = scope.trust_domains.first().map_or("", String::as_str);
                 let kept = previous.map(|previous| (&previous.anchors, previous.origin));
-                let opened = bundle::open(&scope.name, bundle, surroundings, kept);
+                let opened = bundle::open(&scope.name, trust_domain, bundle, surroundings, kept);
                 opened.map_err(|cause| AuthorityFault::Bundle {
                     name: settings.name.clone(),
                     cause,

@@ -10,12 +10,14 @@ use std::time::Duration;
 
 use super::Surroundings;
 use super::anchors::Anchors;
-use super::fetch::{FetchFault, Remote};
+use super::fetch::{Fetch, FetchFault, Remote};
 use super::file;
 use super::issuer::{self, IssuerCause, fingerprint};
-use super::jwks::{IssuerStatus, LiveKeys, ReadSet as _, Upkeep};
+use super::jwks::{IssuerStatus, LiveKeys, ReadDocument, ReadSet as _, Upkeep};
+use super::workload::WorkloadBundle;
 use crate::accept::{BundlePlace, BundleSettings};
 use crate::clock::UnixMillis;
+use crate::workload_api::X509Context;
 
 /// A bundle in a file: the same bound as for one that is fetched.
 const FILE_LIMIT_BYTES: u64 = 512 << 10;
@@ -70,6 +72,7 @@ impl AnchorSource {
 /// configuration before, which goes on if it is the same.
 pub(super) fn open(
     name: &Arc<str>,
+    trust_domain: &str,
     settings: &BundleSettings,
     surroundings: &Surroundings,
     kept: Option<(&AnchorSource, [u8; 32])>,
@@ -98,17 +101,38 @@ pub(super) fn open(
                 return Ok((same.clone(), origin));
             }
             let roots = Arc::new(issuer::roots(roots.as_deref())?);
-            let remote = Remote::bundle(url, roots, &settings.egress)?;
-            let upkeep = Upkeep {
-                issuer: name.clone(),
-                read: Box::new(Anchors::of_bundle),
-                refresh: BUNDLE_REFRESH,
-                stale: BUNDLE_STALE,
-                clock: surroundings.clock.clone(),
-                events: surroundings.events.clone(),
-            };
-            let live = LiveKeys::start(upkeep, Box::new(remote), None, &surroundings.runtime);
-            Ok((AnchorSource::Live(Arc::new(live)), origin))
+            let remote = Box::new(Remote::bundle(url, roots, &settings.egress)?);
+            let live = live(name, Box::new(Anchors::of_bundle), remote, surroundings);
+            Ok((live, origin))
+        }
+        BundlePlace::WorkloadApi(socket) => {
+            let place = format!("{socket:?} {trust_domain}");
+            let origin = fingerprint(&[Some(place.as_bytes())]);
+            if let Some((same, _)) = kept.filter(|(_, earlier)| *earlier == origin) {
+                return Ok((same.clone(), origin));
+            }
+            let source = Box::new(WorkloadBundle::<X509Context>::open(socket, trust_domain));
+            let live = live(name, Box::new(Anchors::of_der), source, surroundings);
+            Ok((live, origin))
         }
     }
+}
+
+/// Begins to read a bundle.
+fn live(
+    name: &Arc<str>,
+    read: ReadDocument<Anchors>,
+    source: Box<dyn Fetch>,
+    surroundings: &Surroundings,
+) -> AnchorSource {
+    let upkeep = Upkeep {
+        issuer: name.clone(),
+        read,
+        refresh: BUNDLE_REFRESH,
+        stale: BUNDLE_STALE,
+        clock: surroundings.clock.clone(),
+        events: surroundings.events.clone(),
+    };
+    let live = LiveKeys::start(upkeep, source, None, &surroundings.runtime);
+    AnchorSource::Live(Arc::new(live))
 }

@@ -26,6 +26,7 @@ use crate::egress::{
 use crate::media_type::{self, MediaType};
 use crate::secret::SecretRef;
 use crate::telemetry::text::line;
+use crate::workload_api::WorkloadFault;
 
 /// What a log line repeats of a failed connection.
 const DETAIL_LIMIT_BYTES: usize = 512;
@@ -55,6 +56,7 @@ pub enum FetchFault {
     /// The token that the address wants of us cannot be read.
     Token,
     Keys(KeySetFault),
+    WorkloadApi(WorkloadFault),
 }
 
 impl FetchFault {
@@ -71,6 +73,7 @@ impl FetchFault {
             FetchFault::IssuerMismatch => "issuer_mismatch",
             FetchFault::InsecureUrl => "insecure_url",
             FetchFault::Token => "token_unreadable",
+            FetchFault::WorkloadApi(fault) => fault.code(),
             FetchFault::Keys(KeySetFault::Malformed) => "keys_malformed",
             FetchFault::Keys(KeySetFault::TooMany) => "keys_too_many",
             FetchFault::Keys(KeySetFault::NoUsableKey) => "keys_none_usable",

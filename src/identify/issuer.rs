@@ -21,6 +21,7 @@ use crate::clock::UnixMillis;
 use crate::egress::{ClientFault, Egress, UnopenedProxy};
 use crate::pem;
 use crate::reason::Reason;
+use crate::workload_api::JwtBundles;
 
 use super::Surroundings;
 use super::algorithm::Algorithm;
@@ -29,7 +30,7 @@ use super::claims;
 use super::cluster::Cluster;
 use super::dpop::Thumbprint;
 use super::facts::{Facts, ShownLeaf};
-use super::fetch::{FetchFault, Remote, RemoteFault};
+use super::fetch::{Fetch, FetchFault, Remote, RemoteFault};
 use super::file::{self, UnreadableFile};
 use super::introspection::{IntrospectionFault, Introspector};
 use super::jwks::{IssuerStatus, LiveKeys, ReadDocument, Upkeep};
@@ -39,6 +40,7 @@ use super::settings::{ClientProofSettings, IssuerSettings, KeySource};
 use super::signature;
 use super::spiffe_id::trust_domain_of;
 use super::token::Unproven;
+use super::workload::WorkloadBundle;
 
 /// A key set file. The same bound as for one that is fetched.
 const FILE_LIMIT_BYTES: u64 = 512 * 1024;
@@ -175,13 +177,24 @@ impl Issuer {
                 let trusted = key_authorities.as_deref().or(authorities.as_deref());
                 let roots = Arc::new(roots(trusted)?);
                 let token = settings.key_access.token.clone();
-                let remote = match source {
-                    KeySource::Url(url) => Remote::key_set(url, roots, &settings.egress, token),
+                let fetch: Box<dyn Fetch> = match source {
+                    KeySource::Bundle {
+                        bundle: BundlePlace::WorkloadApi(socket),
+                        trust_domain,
+                    } => Box::new(WorkloadBundle::<JwtBundles>::open(socket, trust_domain)),
+                    KeySource::Url(url) => {
+                        Box::new(Remote::key_set(url, roots, &settings.egress, token)?)
+                    }
                     KeySource::Bundle {
                         bundle: BundlePlace::Url(url),
                         ..
-                    } => Remote::bundle(url, roots, &settings.egress),
-                    _ => Remote::discovery(&settings.issuer, roots, &settings.egress, token),
+                    } => Box::new(Remote::bundle(url, roots, &settings.egress)?),
+                    _ => Box::new(Remote::discovery(
+                        &settings.issuer,
+                        roots,
+                        &settings.egress,
+                        token,
+                    )?),
                 };
                 let same_place = |previous: &&Arc<Issuer>| {
                     let earlier = &previous.settings;
@@ -192,7 +205,7 @@ impl Issuer {
                         && earlier.algorithms == settings.algorithms
                 };
                 let keys = previous.filter(same_place).map(|previous| &*previous.live);
-                LiveKeys::start(upkeep, Box::new(remote?), keys, &surroundings.runtime)
+                LiveKeys::start(upkeep, fetch, keys, &surroundings.runtime)
             }
         };
         let live = Arc::new(live);

@@ -49,6 +49,7 @@ mod svid;
 mod token;
 mod transmitter;
 mod webhook;
+mod workload;
 
 #[cfg(test)]
 mod forge;

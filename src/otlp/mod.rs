@@ -31,7 +31,7 @@ pub(crate) use pieces::Pieces;
 pub use stamp::Stamp;
 pub use transcode::{TranscodeFault, Transcoded, transcode};
 pub use wanted::Wanted;
-pub(crate) use wire::text_field;
+pub(crate) use wire::{Cursor, text_field};
 
 use crate::media_type;
 

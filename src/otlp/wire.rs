@@ -44,7 +44,7 @@ pub(crate) fn text_field(message: &[u8], number: u32) -> Result<Option<&str>, Ma
 
 /// How the value of a field is laid out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Wire {
+pub(crate) enum Wire {
     Varint,
     Fixed64,
     /// Length-delimited: a string, bytes, a message or packed numbers.
@@ -56,7 +56,7 @@ pub(super) enum Wire {
 
 /// One field of a message.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Field<'a> {
+pub(crate) struct Field<'a> {
     pub number: u32,
     pub wire: Wire,
     /// Offset of the tag.
@@ -119,7 +119,7 @@ impl<'a> Field<'a> {
 
 /// The fields of one message that are still to come.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Cursor<'a> {
+pub(crate) struct Cursor<'a> {
     rest: &'a [u8],
     /// Offset behind the message.
     end: usize,

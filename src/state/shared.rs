@@ -30,6 +30,7 @@ use crate::memory::recent::Recent;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
 use crate::telemetry::{EventName, LegLabels, Metrics};
+use crate::workload_api;
 
 /// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
 /// for each other's failures.
@@ -362,10 +363,19 @@ impl Shared {
         let transmitters = snapshot.identifier.transmitters();
         let mut missing: Vec<String> = issuers.iter().filter_map(lacks).collect();
         missing.extend(transmitters.iter().filter_map(lacks_events));
+        let mut has_certificates = true;
+        for (socket, is_listeners) in snapshot.own_svids() {
+            let left = workload_api::own_seconds(&socket, self.clock.now());
+            if let Err(why) = left {
+                has_certificates &= !is_listeners;
+                let socket = socket.display();
+                missing.push(format!("no certificate of ours from `{socket}` ({why})"));
+            }
+        }
         missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
         missing.extend(draining.then(|| "it is stopping".to_owned()));
         Readiness {
-            ready: can_identify && tried && audit_ok && !draining,
+            ready: can_identify && tried && has_certificates && audit_ok && !draining,
             draining,
             policy_version: snapshot.policy.version().to_owned(),
             configuration_loaded: timestamp(reload.loaded_at),
@@ -418,6 +428,13 @@ impl Shared {
                 .key_age_seconds
                 .with_label_values(&[&*issuer.issuer])
                 .set(age);
+        }
+        for (socket, _) in self.snapshot.load().own_svids() {
+            let left = workload_api::own_seconds(&socket, self.clock.now());
+            metrics
+                .own_svid_seconds
+                .with_label_values(&[&*socket.to_string_lossy()])
+                .set(left.unwrap_or(-1));
         }
         let queues = self.mirrors.states();
         let told = queues.iter();

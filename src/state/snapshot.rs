@@ -14,12 +14,12 @@ use rustls::ServerConfig;
 use rustls::server::danger::ClientCertVerifier;
 
 use super::{AlertSettings, BackendEndpoints, BackendSettings, QuerySettings, backends};
-use crate::accept::{self, Call, Connection, ListenerSettings, TlsFault};
+use crate::accept::{self, Call, Connection, ListenerSettings, OwnCertificate, TlsFault};
 use crate::apps::{BackendId, BackendNames};
 use crate::audit::AuditSettings;
 use crate::authorize::{Permit, Policy};
 use crate::clock::{Clock, UnixMillis};
-use crate::forward::{Backend, BackendFault, DestinationFault, Webhook};
+use crate::forward::{Backend, BackendFault, ClientIdentity, DestinationFault, Webhook};
 use crate::identify::{
     AuthorityFault, AwsSettings, ClientTokenSettings, ClientTrust, ClientVerifier, DpopSettings,
     Events, Identifier, IssuerFault, IssuerSettings, LoginFault, LoginSettings, NonceKeyFault,
@@ -278,6 +278,26 @@ impl Snapshot {
         if let Some(present) = present {
             connection.take_over(present);
         }
+    }
+
+    /// The sockets of the Workload API from which our own certificates come, and whether a listener needs it.
+    pub(crate) fn own_svids(&self) -> BTreeMap<PathBuf, bool> {
+        let upstreams = self.backends.iter().flat_map(|backend| {
+            Upstream::ALL
+                .into_iter()
+                .filter_map(|kind| backend.endpoint(kind))
+        });
+        let clients = upstreams.filter_map(|endpoint| match &endpoint.settings.client {
+            Some(ClientIdentity::WorkloadApi(socket)) => Some((socket.clone(), false)),
+            _ => None,
+        });
+        let listeners = self.listeners.iter();
+        let servers = listeners.filter_map(|one| match &one.listener.tls.as_ref()?.own {
+            OwnCertificate::WorkloadApi(socket) => Some((socket.clone(), true)),
+            OwnCertificate::Files { .. } => None,
+        });
+        // A listener's need comes last, and stays.
+        clients.chain(servers).collect()
     }
 
     /// One of the backends.

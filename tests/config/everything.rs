@@ -7,7 +7,7 @@ use std::time::Duration;
 use lightkeeper::accept::{
     AnchorPlace, AssertionHeader, BundlePlace, BundleSettings, CertificateDemand, ClientAuthority,
     ClientCertificates, CorsSettings, ForwardedHeader, ForwardedSettings, FrontSettings,
-    HealthSettings, ListenerSettings, Network, Networks, Serves, TlsSettings,
+    HealthSettings, ListenerSettings, Network, Networks, OwnCertificate, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, BackendId, Glob};
 use lightkeeper::audit::{AuditSettings, OnFailure};
@@ -71,8 +71,10 @@ fn every_key_arrives_in_the_checked_settings() {
             address: "[::1]:8443".parse().unwrap(),
             serves: Serves::ALL,
             tls: Some(TlsSettings {
-                certificate: at("a.pem"),
-                key: at("a.key"),
+                own: OwnCertificate::Files {
+                    certificate: at("a.pem"),
+                    key: at("a.key"),
+                },
                 only_tls13: true,
                 clients: Some(ClientCertificates {
                     authorities: vec![
@@ -259,7 +261,7 @@ fn every_key_arrives_in_the_checked_settings() {
         port: 8443,
         base_path: "/prefix".into(),
         ca: Some(at("ca.pem")),
-        client: Some(ClientIdentity {
+        client: Some(ClientIdentity::Files {
             certificate: at("b.pem"),
             key: at("b.key"),
         }),

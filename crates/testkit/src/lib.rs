@@ -25,6 +25,7 @@ pub mod sts;
 pub mod thrift;
 pub mod urls;
 pub mod vendors;
+pub mod workload_api;
 pub mod world;
 
 pub use answers::{Answer, Partial};

@@ -29,7 +29,7 @@ pub(crate) struct RawIntrospection {
     /// By an assertion that the gateway signs (RFC 7523).
     pub private_key_jwt: Option<Spanned<RawAssertionKey>>,
     /// By the connection's client certificate (RFC 8705).
-    pub mtls: Option<RawClient>,
+    pub mtls: Option<Spanned<RawClient>>,
     /// Whether JWTs are asked about as well, once their signature was found good; default `off`.
     pub always: Option<RawSwitch>,
     /// What this issuer's opaque tokens begin with, `ory_at_`; needed where several issuers have an introspection. Default: all

@@ -145,11 +145,13 @@ pub(crate) struct RawSpiffe {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Bundle", extend("x-hint" = "write `{ file: bundle.json }` or `{ url: https://… }`"))]
 pub(crate) struct RawBundle {
-    /// A file in SPIFFE's form: a JWKS, whose keys say by `use` what they are for. One of `file` and `url`.
+    /// A file in SPIFFE's form: a JWKS, whose keys say by `use` what they are for. One of `file`, `url` and `workload_api`.
     pub file: Option<Spanned<String>>,
     /// Its bundle endpoint, with a server certificate of the Web's (`https_web`); asked as often as the bundle's
     /// `spiffe_refresh_hint` says.
     pub url: Option<Spanned<String>>,
+    /// The socket of the SPIFFE Workload API, `unix:///run/spire/agent.sock`.
+    pub workload_api: Option<Spanned<String>>,
     /// PEM file: the roots to trust when it is fetched; default: the system's.
     pub ca: Option<Spanned<String>>,
     /// The proxy to its endpoint alone; default: as `egress` has it.

@@ -58,10 +58,13 @@ pub(crate) enum RawService {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "Tls")]
 pub(crate) struct RawTls {
-    /// PEM file: the server's certificate, then its intermediates.
-    pub certificate: Spanned<String>,
+    /// PEM file: the server's certificate, then its intermediates. With `key`, or else `workload_api`.
+    pub certificate: Option<Spanned<String>>,
     /// PEM file: the certificate's private key.
-    pub key: Spanned<String>,
+    pub key: Option<Spanned<String>>,
+    /// Instead of both: the socket of the SPIFFE Workload API, `unix:///run/spire/agent.sock`, whose X.509-SVID of this
+    /// process is the certificate.
+    pub workload_api: Option<Spanned<String>>,
     /// The oldest TLS version that is spoken; default `1.2`.
     pub minimum: Option<RawTlsVersion>,
     /// The authorities whose client certificates count, each with what it may speak for. Where there is only one, the

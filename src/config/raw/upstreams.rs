@@ -65,7 +65,7 @@ pub(crate) struct RawUpstream {
     /// PEM file: the roots to trust; default: the system's.
     pub ca: Option<Spanned<String>>,
     /// Our certificate, for a backend that asks for one.
-    pub client: Option<RawClient>,
+    pub client: Option<Spanned<RawClient>>,
     /// The proxy to this upstream alone; default: as `egress` has it.
     pub proxy: Option<Spanned<RawProxy>>,
     /// How long to wait for it.
@@ -81,10 +81,12 @@ pub(crate) struct RawUpstream {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "UpstreamCertificate")]
 pub(crate) struct RawClient {
+    /// PEM file. With `key`, or else `workload_api`.
+    pub certificate: Option<Spanned<String>>,
     /// PEM file.
-    pub certificate: Spanned<String>,
-    /// PEM file.
-    pub key: Spanned<String>,
+    pub key: Option<Spanned<String>>,
+    /// Instead of both: the socket of the SPIFFE Workload API, `unix:///run/spire/agent.sock`.
+    pub workload_api: Option<Spanned<String>>,
 }
 
 /// Waiting times towards an upstream.

@@ -9,6 +9,7 @@ use std::time::Duration;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
+use testkit::workload_api::{WorkloadAnswers, WorkloadApi};
 
 use super::super::forge::{Answer, Folder, Loopback, NOW, P256, World};
 use super::super::{ClientTrust, ClientVerifier, Identifier};
@@ -239,4 +240,62 @@ async fn pass(seconds: u64) {
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(seconds)).await;
     tokio::time::resume();
+}
+
+/// Scenario: an agent gives the bundles of two trust domains, and workloads come from both and from a third; then one of
+/// the domains has another authority, and the agent goes and comes back.
+/// Guarantees: a bundle speaks for its own domain alone; a change counts without a reload, on connections that are open; the last
+/// counts while the agent is away; a domain of which it has no bundle is our fault.
+#[tokio::test]
+async fn bundles_of_an_agent_are_kept_in_step() {
+    let world = World::new();
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let one = |name: &str| Authority::new(name, |_| ());
+    let (ours, theirs, next) = (one("ours"), one("theirs"), one("next"));
+    let gives = |mine: &Authority, partners: &Authority| WorkloadAnswers {
+        federated: vec![
+            ("prod.acme.example".to_owned(), mine.der().to_vec()),
+            ("partner.example".to_owned(), partners.der().to_vec()),
+        ],
+        ..WorkloadAnswers::default()
+    };
+    let agent = WorkloadApi::start(&socket, gives(&ours, &theirs)).unwrap();
+    let domains = [
+        ("mine", "prod.acme.example"),
+        ("partner", "partner.example"),
+        ("none", "third.example"),
+    ];
+    let authorities =
+        domains.map(|(name, domain)| of(name, domain, BundlePlace::WorkloadApi(socket.clone())));
+    let verifier = verifier(&world, &clients(authorities.into()));
+    verifier.settled().await;
+    let unavailable = Err("keys_unavailable");
+    let (mine, partners) = (workload(&ours, OURS), workload(&theirs, THEIRS));
+    let (crossed, renewed) = (workload(&theirs, OURS), workload(&next, THEIRS));
+    assert_eq!(said(&verifier, &mine, present()).as_deref(), Ok(OURS));
+    assert_eq!(said(&verifier, &partners, present()).as_deref(), Ok(THEIRS));
+    // The third domain's authority could be the one that vouches for these.
+    assert_eq!(said(&verifier, &crossed, present()), unavailable);
+    assert_eq!(said(&verifier, &renewed, present()), unavailable);
+
+    agent.say(gives(&ours, &next));
+    while said(&verifier, &renewed, present()).is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&verifier, &partners, present()), unavailable);
+    drop(agent);
+    let failing = |verifier: &ClientVerifier| {
+        let states = verifier.bundles(present());
+        states.iter().all(|state| state.last_fault.is_some())
+    };
+    while !failing(&verifier) {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&verifier, &renewed, present()).as_deref(), Ok(THEIRS));
+    let _agent = WorkloadApi::start(&socket, gives(&next, &theirs)).unwrap();
+    while said(&verifier, &partners, present()).is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(said(&verifier, &mine, present()), unavailable);
 }
