@@ -164,6 +164,9 @@ impl Identifier {
         identity: Identity,
         now: UnixMillis,
     ) -> Result<Identity, Reason> {
+        if self.revocations.is_empty() {
+            return Ok(identity);
+        }
         let facts = identity.facts();
         let marks = match identity.session() {
             Some(session) => Some(session.marks(facts)),

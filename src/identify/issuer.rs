@@ -261,6 +261,11 @@ impl Issuer {
         token.starts_with(prefix.as_bytes()).then_some(introspector)
     }
 
+    /// Whether it is asked about any opaque tokens.
+    pub(super) fn asks_about_opaque(&self) -> bool {
+        self.introspector.is_some()
+    }
+
     /// Who is asked about all other opaque tokens, if that is this issuer.
     pub(super) fn opaque_without_prefix(&self) -> Option<&Arc<Introspector>> {
         let asked = self.settings.introspection.as_ref()?;

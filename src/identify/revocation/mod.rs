@@ -134,6 +134,11 @@ impl Revocations {
         &self.listed
     }
 
+    /// Whether nothing at all is revoked, as nearly always.
+    pub(super) fn is_empty(&self) -> bool {
+        self.listed.is_empty() && self.heard.is_empty()
+    }
+
     /// Refuses a proof that was ended. `certificate`: what decided, or came along and must hold as well.
     pub(super) fn judge(
         &self,
@@ -141,7 +146,7 @@ impl Revocations {
         certificate: Option<&CertificateFacts>,
         now: UnixMillis,
     ) -> Result<(), Reason> {
-        if self.listed.is_empty() && self.heard.is_empty() {
+        if self.is_empty() {
             return Ok(());
         }
         let now = now.seconds();
