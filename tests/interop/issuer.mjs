@@ -83,7 +83,7 @@ const provider = new Provider(issuer, {
   scopes: ['telemetry'],
   enabledJWA: {
     idTokenSigningAlgValues: ['RS256', 'PS384', 'ES256', 'EdDSA'],
-    introspectionSigningAlgValues: ['ES256'],
+    introspectionSigningAlgValues: ['RS256', 'ES256'],
     clientAuthSigningAlgValues: ['ES256'],
   },
   extraTokenClaims: (_, token) => ({ groups: [`${token.clientId}s`] }),
