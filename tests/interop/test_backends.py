@@ -1,7 +1,7 @@
 """Backends' own servers behind the gateway, by the profiles that are built in.
 
 Scenario: a workload exports in protobuf, in JSON and over gRPC, to a gateway before a real server of VictoriaLogs,
-VictoriaMetrics, Prometheus or Jaeger. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
+VictoriaMetrics, Prometheus, Jaeger or Phoenix. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
 """
 
 import base64
@@ -74,11 +74,15 @@ def lines(port, path, **query):
 
 
 class Before(worlds.Gateway):
-    """A gateway before one backend of a built-in profile."""
+    """A gateway before one backend of a built-in profile. `others`: its addresses besides."""
+
+    def __init__(self, world, name, upstream, others):
+        self.others = others
+        super().__init__(world, name, upstream)
 
     def configure(self, world, config, ports, file):
         profile = self.name.removeprefix("before-")
-        backend = {"profile": profile, "ingest": {"url": config.pop("upstreams")["ingest"]["url"]}}
+        backend = {"profile": profile, "ingest": {"url": config.pop("upstreams")["ingest"]["url"]}, **self.others}
         config["backends"] = {profile: backend}
         config["policy"] = f"{self.name}.policy.yaml"
         bindings = [one for one in settings.POLICY["bindings"] if one["permissions"] == ["ingest.*"]]
@@ -93,21 +97,27 @@ class Server:
     # What an item says there of its service and its sender.
     expected = {"service.name": "checkout", "lightkeeper.app": "shop/checkout"}
 
+    forms, others = FORMS, {}
+
     def setUp(self):
         (self.port,) = worlds.free_ports(1)
         address, data = f"127.0.0.1:{self.port}", WORLD.directory / self.profile
-        self.process = WORLD.spawn(self.profile, [os.environ[self.binary], *self.options(address, data)], self.port)
-        self.gateway = Before(WORLD, f"before-{self.profile}", self.port)
+        command = [os.environ[self.binary], *self.options(address, data)]
+        self.process = WORLD.spawn(self.profile, command, self.port, self.environment(data))
+        self.gateway = Before(WORLD, f"before-{self.profile}", self.port, self.others)
 
     def options(self, address, data):
         return [f"-httpListenAddr={address}", f"-storageDataPath={data}"]
+
+    def environment(self, data):
+        return None
 
     def tearDown(self):
         self.gateway.process.stop()
         self.process.stop()
 
     def test_every_form_arrives_once(self):
-        for form in FORMS:
+        for form in self.forms:
             name = f"interop_{form}_{time.time_ns()}"
             send(self.gateway, self.signal, export(self.signal, name), form)
             (found,) = worlds.eventually(f"{name} at {self.profile}", lambda name=name: self.found(name))
@@ -191,3 +201,28 @@ class Jaeger(Server, unittest.TestCase):
                 tags = {tag["key"]: tag["value"] for tag in process["tags"]}
                 told.append({"service.name": process["serviceName"], **tags})
         return told
+
+
+PHOENIX_ABSENT = os.environ.get("PHOENIX_ABSENT")
+
+
+@unittest.skipIf(PHOENIX_ABSENT, PHOENIX_ABSENT)
+class Phoenix(Server, unittest.TestCase):
+    profile, binary, signal = "otlp", "PHOENIX", "traces"
+    # It answers JSON with 415: who sends it needs a profile of their own that takes protobuf alone.
+    forms = ("protobuf", "grpc")
+    # Of resources, it keeps nothing but the project's name.
+    expected = {"status_code": "UNSET"}
+
+    def options(self, address, data):
+        return ["serve"]
+
+    def environment(self, data):
+        (grpc,) = worlds.free_ports(1)
+        self.others = {"grpc": {"url": f"http://127.0.0.1:{grpc}"}}
+        told = {"HOST": "127.0.0.1", "PORT": str(self.port), "GRPC_PORT": str(grpc), "WORKING_DIR": str(data), "TELEMETRY_ENABLED": "false"}
+        return {**os.environ, **{f"PHOENIX_{name}": value for name, value in told.items()}}
+
+    def found(self, name):
+        (answer,) = lines(self.port, "/v1/projects/default/spans", name=name)
+        return answer["data"]
