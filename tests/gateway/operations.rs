@@ -418,6 +418,7 @@ async fn the_metrics_page_is_bounded() {
         "le",
         "method",
         "outcome",
+        "source",
         "version",
         "os",
         "arch",
