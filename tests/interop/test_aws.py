@@ -81,14 +81,14 @@ def command_line(who, audience, region="eu-west-1"):
 
 
 def library(who, audience, region="eu-west-1"):
-    """The same by botocore alone."""
+    """The same by botocore alone. It lives longer than the command line's, so that no two of one second are the same."""
     key, (secret, session, *_) = who
     service = botocore.session.get_session().get_service_model("sts").service_id
     events = botocore.session.get_session().get_component("event_emitter")
     signer = RequestSigner(service, region, "sts", "v4", Credentials(key, secret, session), events)
     url = f"https://sts.{region}.amazonaws.com/?Action=GetCallerIdentity&Version=2011-06-15"
     request = {"method": "GET", "url": url, "body": {}, "headers": {"x-k8s-aws-id": audience}, "context": {}}
-    signed = signer.generate_presigned_url(request, region_name=region, expires_in=60, operation_name="")
+    signed = signer.generate_presigned_url(request, region_name=region, expires_in=120, operation_name="")
     return "k8s-aws-v1." + base64.urlsafe_b64encode(signed.encode()).decode().rstrip("=")
 
 
