@@ -14,7 +14,8 @@ use tokio::task::JoinSet;
 use super::cut::{self, Cutting};
 use super::format::{PartFormat, WireFormat};
 use super::send::{
-    Delivered, Said, UpstreamRequest, deliver, is_code_of_the_way, is_of_the_form, is_of_the_way,
+    Delivered, Said, UpstreamRequest, deliver, is_code_of_the_way, is_of_the_way,
+    speaks_of_the_form,
 };
 use super::{success, translated};
 use crate::forward::{Backend, Pieces, Replayable, grpc_code, retry_after};
@@ -307,7 +308,7 @@ pub(super) fn judged(
     let fate = match success::settle(manner.leaving(format), said, answers) {
         Some(partial) => PartResult::Taken(partial),
         // The profile says that this form is taken: the caller is not at fault.
-        None if is_made_here && is_of_the_form(said.status().as_u16()) => {
+        None if is_made_here && speaks_of_the_form(said, format.coding) => {
             PartResult::Again(Refusal::new(Reason::UpstreamFormRefused))
         }
         None => judge(said, answers),
@@ -398,6 +399,7 @@ mod tests {
 
     use super::*;
     use crate::forward::{Answer, GrpcAnswer};
+    use crate::transform::Coding;
 
     /// `final`, or why the part comes again.
     fn word(said: &Said) -> &'static str {
@@ -456,6 +458,85 @@ mod tests {
                     trailers,
                 };
                 assert_eq!(word(&Said::Grpc(answer)), expected, "`{code}`");
+            }
+        }
+    }
+
+    /// Scenario: UNIMPLEMENTED to a part that was compressed here, with what servers say of compressions, and to one that came so.
+    /// Guarantees: a refused compression is told from a method that is not there, and only of what was made here.
+    #[test]
+    fn a_refused_compression_is_no_missing_method() {
+        let (form, way) = ("upstream_form_refused", "upstream_answer_unusable");
+        let decompressor = "grpc: Decompressor is not installed for grpc-encoding %22zstd%22";
+        for (code, codings, words, coding, expected) in [
+            ("12", Some("identity,gzip"), "", Coding::Zstd, form),
+            ("12", Some("identity"), "no", Coding::Gzip, form),
+            ("12", Some(""), "", Coding::Gzip, form),
+            ("12", None, decompressor, Coding::Zstd, form),
+            ("12", None, decompressor, Coding::Gzip, way),
+            ("12", Some("identity, GZIP"), "", Coding::Gzip, way),
+            ("12", Some("gzip, zstd"), "", Coding::Zstd, way),
+            ("12", Some("gzip"), "", Coding::Identity, way),
+            ("12", None, "unknown service", Coding::Zstd, way),
+            ("13", Some("gzip"), decompressor, Coding::Zstd, "final"),
+            (
+                "14",
+                None,
+                decompressor,
+                Coding::Zstd,
+                "upstream_unavailable",
+            ),
+        ] {
+            let mut head = HeaderMap::new();
+            head.insert("grpc-status", HeaderValue::from_static(code));
+            head.insert("grpc-message", HeaderValue::from_static(words));
+            if let Some(codings) = codings {
+                head.insert("grpc-accept-encoding", HeaderValue::from_static(codings));
+            }
+            for (is_recoded, in_trailers) in
+                [(true, false), (true, true), (false, false), (false, true)]
+            {
+                // What is accepted stands in the head, whether or not the rest comes behind.
+                let (mut headers, mut trailers) = (head.clone(), None);
+                if in_trailers {
+                    headers.remove("grpc-status");
+                    headers.remove("grpc-message");
+                    trailers = Some(head.clone());
+                }
+                let (body, status) = (Bytes::new(), StatusCode::OK);
+                let mut said = Said::Grpc(GrpcAnswer {
+                    status,
+                    headers,
+                    body,
+                    trailers,
+                });
+                let manner = WireFormat {
+                    signal: crate::otlp::Signal::Logs,
+                    encoding: crate::otlp::Encoding::Protobuf,
+                    protocol: crate::accept::Protocol::Grpc,
+                    deadline: None,
+                };
+                let format = PartFormat {
+                    protocol: manner.protocol,
+                    encoding: manner.encoding,
+                    coding,
+                    is_recoded,
+                };
+                let expected = if !is_recoded && expected == form {
+                    way
+                } else {
+                    expected
+                };
+                let judged = judged(manner, format, &mut said, &Answers::default());
+                let told = match judged.fate {
+                    PartResult::Refused(None) => "final",
+                    PartResult::Again(refusal) => refusal.reason.code(),
+                    _ => "taken",
+                };
+                assert_eq!(
+                    told, expected,
+                    "{code} {codings:?} `{words}` to {coding:?}, recoded: {is_recoded}"
+                );
             }
         }
     }

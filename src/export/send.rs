@@ -26,6 +26,7 @@ use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::route::Route;
 use crate::state::{Shared, Snapshot};
+use crate::transform::Coding;
 use crate::vault::Lease;
 
 /// The largest answer to an export (OTLP specification: 4 MiB).
@@ -178,9 +179,31 @@ pub(crate) fn is_code_of_the_way(code: u16) -> bool {
     code == 12
 }
 
-/// Whether a status speaks of the form that the export was put into, encoding or compression, if that was done here (RFC 9110
-/// sections 15.5.7 and 15.5.16).
-pub(crate) fn is_of_the_form(status: u16) -> bool {
+/// Whether an answer speaks of the form that the export was put into here, encoding or compression: 406 and 415 (RFC 9110 sections
+/// 15.5.7 and 15.5.16); over gRPC also UNIMPLEMENTED where the compression is meant, as what is accepted then (gRPC,
+/// "Compression") or, from servers that do not say it, the words tell.
+pub(crate) fn speaks_of_the_form(said: &Said, coding: Coding) -> bool {
+    let answer = match said {
+        Said::Http(answer) => return is_of_the_form(answer.status.as_u16()),
+        Said::Grpc(answer) if answer.status != StatusCode::OK => {
+            return is_of_the_form(answer.status.as_u16());
+        }
+        Said::Grpc(answer) => answer,
+    };
+    if !grpc_code(answer).is_some_and(is_code_of_the_way) || coding == Coding::Identity {
+        return false;
+    }
+    let accepted = answer.headers.get("grpc-accept-encoding");
+    if let Some(accepted) = accepted {
+        let mut names = accepted.as_bytes().split(|byte| *byte == b',');
+        return !names.any(|name| Coding::named(name.trim_ascii()) == Some(coding));
+    }
+    let told = answer.trailers.as_ref().unwrap_or(&answer.headers);
+    let words = told.get("grpc-message").map(|words| words.as_bytes());
+    words.is_some_and(|words| memchr::memmem::find(words, coding.name().as_bytes()).is_some())
+}
+
+fn is_of_the_form(status: u16) -> bool {
     matches!(status, 406 | 415)
 }
 
