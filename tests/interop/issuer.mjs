@@ -1,17 +1,18 @@
 // An OpenID provider that others wrote (npm oidc-provider, certified), as small as these tests need it:
 // client credentials only, JWT access tokens (RFC 9068) through resource indicators (RFC 8707).
 //
-//   node issuer.mjs PORT CERTIFICATE KEY
+//   node issuer.mjs PORT CERTIFICATE KEY AUTHORITY
 //
 // Each resource's tokens are signed with another algorithm; those of `urn:lightkeeper:opaque` are opaque, and told about at the
-// introspection endpoint (RFC 7662), to `reader` signed (RFC 9701). `keeper` proves itself there by KEY (RFC 7523). It says "listening" when it does, and ends
+// introspection endpoint (RFC 7662), to `reader` signed (RFC 9701). `keeper` proves itself there by KEY (RFC 7523), `shower` by a certificate of AUTHORITY with
+// its SPIFFE ID (RFC 8705). It says "listening" when it does, and ends
 // when its standard input closes.
 import { createPublicKey, generateKeyPairSync, randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:https';
 import Provider from 'oidc-provider';
 
-const [port, certificate, key] = process.argv.slice(2);
+const [port, certificate, key, authority] = process.argv.slice(2);
 const issuer = `https://localhost:${port}`;
 const ALGORITHMS = {
   'urn:lightkeeper:rs256': 'RS256',
@@ -50,8 +51,15 @@ const keeper = {
 };
 const reader = { ...client('reader'), introspection_signed_response_alg: 'ES256' };
 
+const shower = {
+  ...client('shower'),
+  client_secret: undefined,
+  token_endpoint_auth_method: 'tls_client_auth',
+  tls_client_auth_san_uri: 'spiffe://prod.acme.example/ns/checkout/sa/collector',
+};
+
 const provider = new Provider(issuer, {
-  clients: [keeper, reader].concat(['collector', 'cluster', 'legacy', 'analyst', 'stranger', 'hammer', 'short-lived'].map(client)),
+  clients: [keeper, reader, shower].concat(['collector', 'cluster', 'legacy', 'analyst', 'stranger', 'hammer', 'short-lived'].map(client)),
   jwks: {
     keys: [
       jwk('rsa-1', 'RS256', 'rsa', { modulusLength: 2048 }),
@@ -66,6 +74,15 @@ const provider = new Provider(issuer, {
     // Who shows a proof gets a token that is bound to its key (RFC 9449), with a nonce of the provider's.
     dPoP: { enabled: true, nonceSecret: randomBytes(32), requireNonce: () => true },
     introspection: { enabled: true },
+    mTLS: {
+      enabled: true,
+      tlsClientAuth: true,
+      getCertificate: (ctx) => ctx.socket.getPeerX509Certificate?.(),
+      certificateAuthorized: (ctx) => ctx.socket.authorized,
+      certificateSubjectMatches: (ctx, property, expected) =>
+        property === 'tls_client_auth_san_uri' &&
+        (ctx.socket.getPeerX509Certificate()?.subjectAltName ?? '').split(', ').includes(`URI:${expected}`),
+    },
     jwtIntrospection: { enabled: true },
     revocation: { enabled: true },
     resourceIndicators: {
@@ -81,6 +98,7 @@ const provider = new Provider(issuer, {
     },
   },
   scopes: ['telemetry'],
+  clientAuthMethods: ['client_secret_basic', 'private_key_jwt', 'tls_client_auth'],
   enabledJWA: {
     idTokenSigningAlgValues: ['RS256', 'PS384', 'ES256', 'EdDSA'],
     introspectionSigningAlgValues: ['RS256', 'ES256'],
@@ -89,7 +107,14 @@ const provider = new Provider(issuer, {
   extraTokenClaims: (_, token) => ({ groups: [`${token.clientId}s`] }),
 });
 
-createServer({ cert: readFileSync(certificate), key: readFileSync(key) }, provider.callback()).listen(
+const tls = {
+  cert: readFileSync(certificate),
+  key: readFileSync(key),
+  ca: readFileSync(authority),
+  requestCert: true,
+  rejectUnauthorized: false,
+};
+createServer(tls, provider.callback()).listen(
   Number(port),
   '127.0.0.1',
   () => console.log('listening'),

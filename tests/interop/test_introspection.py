@@ -1,7 +1,7 @@
-"""Opaque tokens of an authorization server that others wrote (npm oidc-provider): RFC 7662, 9701 and 7523.
+"""Opaque tokens of an authorization server that others wrote (npm oidc-provider): RFC 7662, 9701, 7523 and 8705.
 
-Scenario: the provider's tokens for one resource are opaque. Three gateways ask about them: by a secret, by an assertion that
-the provider verifies, and for signed answers. Guarantees: the client is identified and exports; a token that is revoked
+Scenario: the provider's tokens for one resource are opaque. Four gateways ask about them: by a secret, by an assertion or a
+certificate that the provider verifies, and for signed answers. Guarantees: the client is identified and exports; a token that is revoked
 (RFC 7009) is refused once the answer is no longer remembered; a JWT of another resource and a made-up token are no such tokens.
 """
 
@@ -42,8 +42,13 @@ class Introspection(unittest.TestCase):
         signed = {"client_id": "reader", "client_secret": {"file": str(secret)}, "signed": True}
         key = {"key": str(WORLD.certs / "server.key"), "key_id": "keeper-1"}
         by_key = {"client_id": "keeper", "private_key_jwt": key}
-        for name, given in [("asks", by_secret), ("asks-signed", signed), ("asks-by-key", by_key)]:
+        by_certificate = {"client_id": "shower", "mtls": self.certificate("collector")}
+        kinds = {"asks": by_secret, "asks-signed": signed, "asks-by-key": by_key, "asks-by-certificate": by_certificate}
+        for name, given in kinds.items():
             yield name, Gateway(name, given)
+
+    def certificate(self, name):
+        return {"certificate": str(WORLD.certs / f"{name}.pem"), "key": str(WORLD.certs / f"{name}.key")}
 
     def export(self, gateway, token, name):
         headers = {"authorization": f"Bearer {token}", "content-type": "application/json"}
@@ -72,6 +77,12 @@ class Introspection(unittest.TestCase):
                 self.assertEqual(self.export(gateway, "made-up-by-nobody", f"{name}-made-up"), 401)
                 self.revoke(token)
                 worlds.eventually("the revoked token is refused", lambda: self.export(gateway, token, "late") == 401)
+
+    def test_a_certificate_of_another(self):
+        """The provider refuses the gateway, which is no fault of the caller's."""
+        gateway = Gateway("asks-as-another", {"client_id": "shower", "mtls": self.certificate("server")})
+        self.assertEqual(self.export(gateway, WORLD.token("collector", OPAQUE), "not asked"), 503)
+        self.assertEqual(worlds.lines_of(gateway.captures), [])
 
 
 if __name__ == "__main__":

@@ -198,7 +198,7 @@ class World:
 
         (port,) = free_ports(1)
         self.issuer = f"https://localhost:{port}"
-        self.spawn("issuer", ["node", HERE / "issuer.mjs", port, server, key], port)
+        self.spawn("issuer", ["node", HERE / "issuer.mjs", port, server, key, self.ca], port)
 
         self.captures = self.directory / "captures.jsonl"
         (port,) = free_ports(1)
