@@ -1,7 +1,7 @@
 """Backends' own servers behind the gateway, by the profiles that are built in.
 
 Scenario: a workload exports in protobuf, in JSON and over gRPC, to a gateway before a real server of VictoriaLogs,
-VictoriaMetrics, Prometheus, Jaeger or Phoenix. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
+VictoriaMetrics, VictoriaTraces, Prometheus, Jaeger or Phoenix. Guarantee: the server has each item once, with the verified sender's stamp, whatever form it was sent in.
 """
 
 import base64
@@ -71,6 +71,17 @@ def lines(port, path, **query):
     """The JSON lines of a server's answer."""
     with urllib.request.urlopen(f"http://127.0.0.1:{port}{path}?{urllib.parse.urlencode(query)}", timeout=20) as answer:
         return [json.loads(line) for line in answer.read().decode().splitlines() if line]
+
+
+def jaeger_spans(answer):
+    """The resource of each span in an answer of Jaeger's query API."""
+    told = []
+    for trace in answer["data"] or []:
+        for span in trace["spans"]:
+            process = trace["processes"][span["processID"]]
+            tags = {tag["key"]: tag["value"] for tag in process["tags"]}
+            told.append({"service.name": process["serviceName"], **tags})
+    return told
 
 
 class Before(worlds.Gateway):
@@ -147,6 +158,23 @@ class VictoriaMetrics(Server, unittest.TestCase):
         return [one["metric"] for one in series]
 
 
+VICTORIA_TRACES_ABSENT = os.environ.get("VICTORIA_TRACES_ABSENT")
+
+
+@unittest.skipIf(VICTORIA_TRACES_ABSENT, VICTORIA_TRACES_ABSENT)
+class VictoriaTraces(Server, unittest.TestCase):
+    """Written by its documentation: the server could not be had yet."""
+
+    profile, binary, signal = "victoria-traces", "VICTORIA_TRACES", "traces"
+    # It takes protobuf alone; gRPC is sent on as HTTP.
+    forms = ("protobuf", "grpc")
+
+    def found(self, name):
+        """By the query API of Jaeger that it has."""
+        (answer,) = lines(self.port, "/select/jaeger/api/traces", service="checkout", operation=name, lookback="1h")
+        return jaeger_spans(answer)
+
+
 PROMETHEUS_ABSENT = os.environ.get("PROMETHEUS_ABSENT")
 
 
@@ -194,13 +222,7 @@ class Jaeger(Server, unittest.TestCase):
 
     def found(self, name):
         (answer,) = lines(self.queries, "/api/traces", service="checkout", operation=name, lookback="1h")
-        told = []
-        for trace in answer["data"] or []:
-            for span in trace["spans"]:
-                process = trace["processes"][span["processID"]]
-                tags = {tag["key"]: tag["value"] for tag in process["tags"]}
-                told.append({"service.name": process["serviceName"], **tags})
-        return told
+        return jaeger_spans(answer)
 
 
 PHOENIX_ABSENT = os.environ.get("PHOENIX_ABSENT")
