@@ -222,8 +222,9 @@ pub(super) fn date(claims: &Map<String, Value>, name: &str) -> Result<Option<i64
 }
 
 /// `cnf` (RFC 7800): a token that is bound needs proof of what it is bound to: the connection's client certificate (RFC
-/// 8705 section 3.1), a key (RFC 9449 section 6.1), or both. The key is the caller's to judge. A binding that we do not
-/// understand is one that we cannot check.
+/// 8705 section 3.1), a key (RFC 9449 section 6.1), or both. The key is the caller's to judge. A registered binding of another
+/// kind is one that we cannot check; beside one that we can, what is no binding is left alone (RFC 7800 section 3.1: Keycloak
+/// says there what kind of key `jkt` is of).
 pub(super) fn binding(
     claims: &Map<String, Value>,
     fingerprint: Option<&str>,
@@ -233,20 +234,29 @@ pub(super) fn binding(
         Some(Value::Object(confirmation)) => confirmation,
         Some(_) => return Err(Reason::TokenClaims),
     };
-    if confirmation.is_empty() {
+    if OTHER_BINDINGS
+        .iter()
+        .any(|other| confirmation.contains_key(*other))
+    {
         return Err(Reason::TokenBound);
     }
-    let mut key = None;
-    for (member, value) in confirmation {
-        let text = value.as_str().ok_or(Reason::TokenBound)?;
-        match member.as_str() {
-            "x5t#S256" if is_of_leaf(text, fingerprint) => {}
-            "jkt" => key = Some(Thumbprint::parse(text).ok_or(Reason::TokenBound)?),
-            _ => return Err(Reason::TokenBound),
-        }
+    let text = |member| match confirmation.get(member) {
+        None => Ok(None),
+        Some(value) => value.as_str().map(Some).ok_or(Reason::TokenBound),
+    };
+    let (certificate, key) = (text("x5t#S256")?, text("jkt")?);
+    if certificate.is_some_and(|text| !is_of_leaf(text, fingerprint))
+        || (certificate, key) == (None, None)
+    {
+        return Err(Reason::TokenBound);
     }
-    Ok(key)
+    key.map(|text| Thumbprint::parse(text).ok_or(Reason::TokenBound))
+        .transpose()
 }
+
+/// Members of `cnf` that bind a token to what we cannot check: RFC 7800's, those of its registry besides ours, and a JWS header's
+/// names for certificates.
+const OTHER_BINDINGS: [&str; 7] = ["jwk", "jwe", "kid", "jku", "osc", "x5t", "x5c"];
 
 /// Whether a thumbprint is that of the certificate that came along.
 fn is_of_leaf(thumbprint: &str, fingerprint: Option<&str>) -> bool {
