@@ -2,6 +2,8 @@
 //
 //   NODE_EXTRA_CA_CERTS=CA node possession.mjs ISSUER GATEWAY RESOURCE CA
 //
+// Without a RESOURCE (empty) the issuer is asked for no scope and no resource.
+//
 // Each line of standard input is an order, { order, … }; each answer is one line. It ends with its input.
 import { readFileSync } from 'node:fs';
 import { createHash, randomUUID } from 'node:crypto';
@@ -32,7 +34,7 @@ async function fetched(name, bound, audience = resource) {
   const client = { client_id: name };
   const key = await oauth.generateKeyPair('ES256', { extractable: true });
   const handle = bound ? oauth.DPoP(client, key) : undefined;
-  const parameters = new URLSearchParams({ scope: 'telemetry', resource: audience });
+  const parameters = new URLSearchParams(audience ? { scope: 'telemetry', resource: audience } : {});
   const secret = oauth.ClientSecretBasic(`${name}-secret`);
   const { retried, answer } = await withNonce(async () =>
     oauth.processClientCredentialsResponse(
@@ -158,7 +160,14 @@ async function call({ client, method, path, body, type }) {
     const { retried, answer } = await withNonce(ask);
     results.push({ status: answer.status, retried });
   }
-  return { kind, asked, results };
+  // The token alone, by either scheme.
+  const stolen = [];
+  for (const scheme of ['Bearer', 'DPoP']) {
+    headers.set('authorization', `${scheme} ${token}`);
+    headers.delete('dpop');
+    stolen.push((await fetch(url, { method, headers, body })).status);
+  }
+  return { kind, asked, results, stolen };
 }
 
 const orders = { call, compare, compareToken, overGrpc, variants: async () => ({ variants: Object.keys(VARIANTS) }) };
