@@ -399,6 +399,10 @@ fn upkeep(
         return Err(IssuerCause::NoAlgorithm);
     }
     let read: ReadDocument<KeySet> = match settings.keys {
+        KeySource::Bundle {
+            bundle: BundlePlace::WorkloadApi(_),
+            ..
+        } => Box::new(move |document| KeySet::parse_agents_bundle(document, &allowed)),
         KeySource::Bundle { .. } => {
             Box::new(move |document| KeySet::parse_bundle(document, &allowed))
         }

@@ -115,6 +115,15 @@ impl KeySet {
         Self::read(document, allowed, Purpose::JwtSvids)
     }
 
+    /// Reads the keys for JWT-SVIDs that the Workload API gives by themselves (SPIFFE Workload API section 6.2.2): an ordinary
+    /// JWK set, whose entries need not say what they are for; SPIRE's do not.
+    pub(super) fn parse_agents_bundle(
+        document: &[u8],
+        allowed: &[Algorithm],
+    ) -> Result<Self, KeySetFault> {
+        Self::read(document, allowed, Purpose::AgentsJwtSvids)
+    }
+
     fn read(document: &[u8], allowed: &[Algorithm], purpose: Purpose) -> Result<Self, KeySetFault> {
         static STAMPS: AtomicU64 = AtomicU64::new(1);
         let mut document = json::object(document).ok_or(KeySetFault::Malformed)?;
@@ -386,17 +395,20 @@ impl Candidate {
 enum Purpose {
     Signatures,
     JwtSvids,
+    AgentsJwtSvids,
 }
 
 impl Purpose {
     /// Whether an entry is for this. In a bundle it must say so, as others there are for certificates, and have an id.
     fn is_of(self, jwk: &Map<String, Value>) -> bool {
+        let named = jwk.get("use");
+        let is_sig = named.is_none_or(|named| named == "sig");
+        let is_svid = named.is_some_and(|named| named == "jwt-svid");
+        let has_id = jwk.get("kid").is_some_and(Value::is_string);
         match self {
-            Purpose::Signatures => jwk.get("use").is_none_or(|named| named == "sig"),
-            Purpose::JwtSvids => {
-                jwk.get("use").is_some_and(|named| named == "jwt-svid")
-                    && jwk.get("kid").is_some_and(Value::is_string)
-            }
+            Purpose::Signatures => is_sig,
+            Purpose::JwtSvids => is_svid && has_id,
+            Purpose::AgentsJwtSvids => (is_svid || is_sig) && has_id,
         }
     }
 }

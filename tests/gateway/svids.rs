@@ -1,9 +1,15 @@
 //! JWT-SVIDs, end to end: workloads of a SPIFFE trust domain that show tokens where others show certificates. What it
 //! refuses to know: which tokens are JWT-SVIDs; the room's own tests know.
 
+use lightkeeper::clock::Clock;
 use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
-use testkit::{Algorithm, Answer, Issuer, Leaf, Sample, SampleCaller, World, WorldPlan};
+use testkit::server::ServerTls;
+use testkit::workload_api::{WorkloadAnswers, WorkloadApi};
+use testkit::{
+    Algorithm, Answer, Authority, Issuer, IssuerOptions, Leaf, Sample, SampleCaller, World,
+    WorldPlan,
+};
 
 use super::stage::{self, eventually};
 use crate::folder::Folder;
@@ -11,12 +17,16 @@ use crate::folder::Folder;
 /// Of the demonstration's collector, whose certificate says the same.
 const COLLECTOR: &str = "spiffe://prod.acme.example/ns/checkout/sa/collector";
 
-/// The bundle that a SPIRE server would write of these keys: each says what it is for, and none its algorithm.
+/// The bundle that a SPIRE server would write of these keys: each says what it is for (but in one that an agent gives), and none
+/// its algorithm.
 fn bundle(keys: &Issuer, used_for: &str) -> String {
     let mut set = keys.jwks();
     for key in set["keys"].as_array_mut().unwrap() {
         key.as_object_mut().unwrap().remove("alg");
         key["use"] = used_for.into();
+        if used_for.is_empty() {
+            key.as_object_mut().unwrap().remove("use");
+        }
     }
     set["spiffe_sequence"] = 12.into();
     set["spiffe_refresh_hint"] = 300.into();
@@ -38,10 +48,14 @@ fn svid(keys: &Issuer, id: &str, changes: Value) -> String {
 /// keys.
 async fn world(keys: &Issuer, folder: &Folder) -> World {
     std::fs::write(folder.join("bundle.json"), bundle(keys, "jwt-svid")).unwrap();
+    world_by(&format!("{{ file: \"{}\" }}", folder.at("bundle.json"))).await
+}
+
+/// The same, with a bundle from this place.
+async fn world_by(place: &str) -> World {
     let issuers = format!(
-        "issuers:\n  - {{ name: mesh, spiffe: {{ trust_domain: prod.acme.example, bundle: {{ file: \"{}\" }} }}, \
-         audiences: [lightkeeper] }}",
-        folder.at("bundle.json")
+        "issuers:\n  - {{ name: mesh, spiffe: {{ trust_domain: prod.acme.example, bundle: {place} }}, \
+         audiences: [lightkeeper] }}"
     );
     let mut plan: WorldPlan = stage::plan(&[("issuers:", &issuers)]);
     for binding in [
@@ -268,4 +282,95 @@ async fn a_bundle_is_read_anew_when_it_changes() {
         (answer.status, &recorded(&world, &answer).await["reason"]),
         (401, &json!("token_key_unknown"))
     );
+}
+
+/// Where a bundle comes from while the gateway runs, and how another is put there.
+enum LiveBundle {
+    Endpoint(Issuer),
+    Agent(WorkloadApi),
+}
+
+impl LiveBundle {
+    fn hold(&self, bundle: &str) {
+        match self {
+            LiveBundle::Endpoint(endpoint) => {
+                endpoint.set_jwks(Some(serde_json::from_str(bundle).unwrap()));
+            }
+            LiveBundle::Agent(agent) => agent.say(given(bundle)),
+        }
+    }
+}
+
+fn given(bundle: &str) -> WorkloadAnswers {
+    WorkloadAnswers {
+        jwt: vec![("prod.acme.example".to_owned(), bundle.into())],
+        ..WorkloadAnswers::default()
+    }
+}
+
+/// Scenario: the bundle comes from an endpoint and from an agent; a workload shows a token; then the trust domain has other
+/// keys.
+/// Guarantees: either place's keys verify tokens, for the audience alone; the next keys count without a reload, and those before no
+/// longer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn bundles_of_endpoints_and_agents_verify_tokens() {
+    let folder = Folder::new();
+    let authority = Authority::new("endpoint", &Clock::system()).unwrap();
+    let leaf = authority.server().unwrap();
+    std::fs::write(folder.join("ca.pem"), authority.certificate()).unwrap();
+    let tls = ServerTls {
+        certificates: leaf.certificate,
+        key: leaf.key,
+        client_ca: None,
+    };
+    let options = IssuerOptions {
+        tls: Some(tls),
+        ..IssuerOptions::default()
+    };
+    let endpoint = Issuer::start_with(options).await.unwrap();
+    let socket = folder.join("agent.sock");
+    let agent = WorkloadApi::start(&socket, WorkloadAnswers::default()).unwrap();
+    let url = endpoint.jwks_url();
+    for (place, used_for, live) in [
+        (
+            format!("{{ url: \"{url}\", ca: \"{}\" }}", folder.at("ca.pem")),
+            "jwt-svid",
+            LiveBundle::Endpoint(endpoint),
+        ),
+        (
+            format!("{{ workload_api: \"unix://{}\" }}", socket.display()),
+            "",
+            LiveBundle::Agent(agent),
+        ),
+    ] {
+        let keys = Issuer::start().await.unwrap();
+        live.hold(&bundle(&keys, used_for));
+        let world = world_by(&place).await;
+        let first = world
+            .plain_caller()
+            .bearer(&svid(&keys, COLLECTOR, json!({})));
+        let taken = |caller: SampleCaller| async move {
+            eventually("an export by a token", || async {
+                (export(&caller).await.status == 200).then_some(())
+            })
+            .await;
+        };
+        taken(first.clone()).await;
+        let elsewhere = svid(&keys, COLLECTOR, json!({"aud": ["another"]}));
+        let answer = export(&world.plain_caller().bearer(&elsewhere)).await;
+        let reason = &recorded(&world, &answer).await["reason"];
+        assert_eq!((answer.status, reason), (401, &json!("token_audience")));
+
+        keys.rotate(false).unwrap();
+        live.hold(&bundle(&keys, used_for));
+        let next = svid(&keys, COLLECTOR, json!({}));
+        taken(world.plain_caller().bearer(&next)).await;
+        let answer = export(&first).await;
+        let reason = &recorded(&world, &answer).await["reason"];
+        assert_eq!(
+            (answer.status, reason),
+            (401, &json!("token_key_unknown")),
+            "{place}"
+        );
+    }
 }
