@@ -29,8 +29,8 @@ use crate::identify::Events;
 use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
-use crate::state::changes;
 use crate::state::{Settings, Shared, Snapshot, StartFault, Unbound, WatchedFiles};
+use crate::state::{changes, watch_sources};
 use crate::telemetry::{EventName, Metrics};
 
 /// Reads the files again. Errors are lines for the operator.
@@ -134,6 +134,7 @@ impl Gateway {
             Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()),
         );
         shared.revoked_by_file(None);
+        tokio::spawn(watch_sources(Arc::downgrade(&shared)));
         Ok(Arc::new(Gateway {
             shared,
             addresses,

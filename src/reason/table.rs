@@ -529,6 +529,10 @@ reasons! {
         "A new configuration is in force." "";
     ConfigurationRefused "configuration_refused" [-] Operator
         "A new configuration was wrong; the last good one stays." "";
+    SourceSilent "source_silent" [-] Operator
+        "A source of keys or certificates gives nothing new; its last answer counts until its end." "";
+    SourceAnswers "source_answers" [-] Nothing
+        "A source of keys or certificates gives again." "";
     RevokedByFile "revoked_by_file" [-] Nothing
         "The operator's file revokes a proof from now on." "";
     RevokedByLogout "revoked_by_logout" [-] Nothing

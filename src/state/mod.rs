@@ -12,6 +12,7 @@ mod revoked;
 mod settings;
 mod shared;
 mod snapshot;
+mod sources;
 mod watched;
 pub(crate) mod work;
 
@@ -22,4 +23,5 @@ pub(crate) use revoked::RevocationWay;
 pub use settings::{AlertFieldSettings, AlertSettings, BackendSettings, QuerySettings, Upstreams};
 pub use shared::{Readiness, Shared};
 pub use snapshot::{Listener, Settings, Snapshot};
+pub(crate) use sources::watch_sources;
 pub(crate) use watched::WatchedFiles;

@@ -47,6 +47,9 @@ events! {
     ConnectionRefused "connection_refused";
     HandshakeFailed "handshake_failed";
     StreamRefused "stream_refused";
+    // Of what keys and certificates come from, a loss once a minute for each at most.
+    SourceLost "source_lost";
+    SourceReturned "source_returned";
     // Of proofs.
     ProofEnded "proof_ended";
     // Of issuers: counted and logged, and not recorded.

@@ -265,5 +265,16 @@ pub(crate) fn own_seconds(socket: &Path, now: UnixMillis) -> Result<i64, &'stati
     }
 }
 
+/// What keeps a socket from giving us a new certificate, or has let the last one go out of date. `None` while the first answer is
+/// waited for.
+pub(crate) fn own_fault(socket: &Path, now: UnixMillis) -> Option<&'static str> {
+    let feed = WorkloadFeed::<X509Context>::open(socket);
+    if let Some(fault) = feed.fault() {
+        return Some(fault.code());
+    }
+    feed.last()?;
+    own_seconds(socket, now).err()
+}
+
 #[cfg(test)]
 mod tests;
