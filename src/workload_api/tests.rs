@@ -156,6 +156,76 @@ async fn hostile_agents_meet_the_bounds() {
     }
 }
 
+/// Scenario: agents that begin an answer and do not go on, or promise one that is too large; each gives a good one in the end.
+/// Guarantees: what does not come in time is a fault, what is too large is refused by its length alone, and each heals.
+#[tokio::test(start_paused = true)]
+async fn slow_and_greedy_agents_end_in_time() {
+    let rows = [
+        ("nothing", vec![], WorkloadFault::TimedOut),
+        ("half a length", vec![0, 0, 0], WorkloadFault::TimedOut),
+        (
+            "half a message",
+            vec![0, 0, 0, 0, 9, 10],
+            WorkloadFault::TimedOut,
+        ),
+        (
+            "more than there is",
+            vec![0, 0xff, 0xff, 0xff, 0xff, 10],
+            WorkloadFault::TooLarge,
+        ),
+        ("compressed", vec![1, 0, 0, 0, 0], WorkloadFault::Malformed),
+    ];
+    for (what, frame, expected) in rows {
+        let folder = tempfile::tempdir().unwrap();
+        let socket = folder.path().join("agent.sock");
+        let answers = WorkloadAnswers {
+            frame: Some(frame),
+            ..WorkloadAnswers::default()
+        };
+        let agent = WorkloadApi::start(&socket, answers).unwrap();
+        let feed = WorkloadFeed::<X509Context>::open(&socket);
+        until(&feed, what, |feed| feed.turns() > 0).await;
+        assert_eq!(feed.fault(), Some(expected), "{what}");
+        let good = svid(3600);
+        drop(agent);
+        let _agent = WorkloadApi::start(&socket, with(vec![good.clone()])).unwrap();
+        until(&feed, what, |feed| leaf(feed) == Some(good[1].clone())).await;
+        assert_eq!(feed.fault(), None, "{what}");
+    }
+}
+
+/// Scenario: an agent is there, and takes no call.
+/// Guarantees: the call ends in time.
+#[tokio::test(start_paused = true)]
+async fn a_call_that_is_not_taken_ends_in_time() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let _mute = tokio::net::UnixListener::bind(&socket).unwrap();
+    let feed = WorkloadFeed::<X509Context>::open(&socket);
+    until(&feed, "the end of a call", |feed| feed.turns() > 0).await;
+    assert_eq!(feed.fault(), Some(WorkloadFault::TimedOut));
+}
+
+/// Scenario: an agent says the same again and again, as fast as it is taken, on a clock that waits for nothing else.
+/// Guarantees: it is heard once in each `PACE`, and what is not heard yet stays with the agent, but for a window.
+#[tokio::test(start_paused = true)]
+async fn an_endless_answer_is_heard_at_a_pace() {
+    let folder = tempfile::tempdir().unwrap();
+    let socket = folder.path().join("agent.sock");
+    let answers = WorkloadAnswers {
+        endless: true,
+        ..with(vec![svid(3600)])
+    };
+    let agent = WorkloadApi::start(&socket, answers).unwrap();
+    let feed = WorkloadFeed::<X509Context>::open(&socket);
+    let begun = tokio::time::Instant::now();
+    until(&feed, "a hundred answers", |feed| feed.turns() >= 100).await;
+    assert!(begun.elapsed() >= 99 * super::PACE);
+    let sent = agent.sent_bytes();
+    assert!(sent < 4 << 20, "{sent}");
+    assert_eq!((agent.streams(), feed.fault()), (1, None));
+}
+
 /// Guarantees: bundles are told apart by their trust domains, with the scheme or without.
 #[tokio::test]
 async fn bundles_go_by_their_trust_domains() {

@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod again;
 #[cfg(test)]
+mod agents;
+#[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod codings;

@@ -34,6 +34,7 @@ mod logins;
 mod media;
 mod naming;
 mod operations;
+mod own_svids;
 mod plain_otlp;
 mod possession;
 mod proven;

@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use bytes::Bytes;
+use h2::SendStream;
 use h2::server::SendResponse;
 use http::{HeaderMap, Request, Response};
 use tokio::net::UnixListener;
@@ -27,6 +28,10 @@ pub struct WorkloadAnswers {
     /// Instead of all: a gRPC status, or bytes that stand for a message.
     pub status: Option<u16>,
     pub raw: Option<Vec<u8>>,
+    /// Bytes that stand for a message with its length; empty: the answer begins, and nothing comes.
+    pub frame: Option<Vec<u8>>,
+    /// Says it again and again, as fast as it is taken.
+    pub endless: bool,
 }
 
 /// A running agent; gone when it is dropped, its socket included.
@@ -34,6 +39,7 @@ pub struct WorkloadApi {
     socket: PathBuf,
     answers: watch::Sender<WorkloadAnswers>,
     streams: Arc<AtomicUsize>,
+    sent_bytes: Arc<AtomicUsize>,
     _tasks: JoinSet<()>,
 }
 
@@ -43,12 +49,14 @@ impl WorkloadApi {
         let listener = UnixListener::bind(socket)?;
         let (answers, told) = watch::channel(answers);
         let streams = Arc::new(AtomicUsize::new(0));
-        let counted = streams.clone();
+        let sent_bytes = Arc::new(AtomicUsize::new(0));
+        let (counted, sent) = (streams.clone(), sent_bytes.clone());
         let mut tasks = JoinSet::new();
         tasks.spawn(async move {
             let mut connections = JoinSet::new();
             while let Ok((wire, _)) = listener.accept().await {
                 let (told, counted) = (told.clone(), counted.clone());
+                let sent = sent.clone();
                 connections.spawn(async move {
                     let Ok(mut connection) = h2::server::handshake(wire).await else {
                         return;
@@ -56,7 +64,7 @@ impl WorkloadApi {
                     let mut calls = JoinSet::new();
                     while let Some(Ok((request, respond))) = connection.accept().await {
                         counted.fetch_add(1, Ordering::SeqCst);
-                        calls.spawn(answer(request, respond, told.clone()));
+                        calls.spawn(answer(request, respond, told.clone(), sent.clone()));
                     }
                 });
             }
@@ -65,6 +73,7 @@ impl WorkloadApi {
             socket: socket.to_owned(),
             answers,
             streams,
+            sent_bytes,
             _tasks: tasks,
         })
     }
@@ -77,6 +86,11 @@ impl WorkloadApi {
     /// How many calls there were.
     pub fn streams(&self) -> usize {
         self.streams.load(Ordering::SeqCst)
+    }
+
+    /// Of all answers, as far as they were taken.
+    pub fn sent_bytes(&self) -> usize {
+        self.sent_bytes.load(Ordering::SeqCst)
     }
 }
 
@@ -92,6 +106,7 @@ async fn answer(
     request: Request<h2::RecvStream>,
     mut respond: SendResponse<Bytes>,
     mut told: watch::Receiver<WorkloadAnswers>,
+    sent: Arc<AtomicUsize>,
 ) {
     let is_known = request.headers().get("workload.spiffe.io");
     let status = match is_known.is_some_and(|value| value == "true") {
@@ -116,22 +131,43 @@ async fn answer(
             let _ = stream.send_trailers(trailers);
             return;
         }
-        let message = answers.message(request.uri().path());
-        let mut framed = vec![0];
-        framed.extend(
-            u32::try_from(message.len())
-                .unwrap_or(u32::MAX)
-                .to_be_bytes(),
-        );
-        framed.extend(message);
-        stream.reserve_capacity(framed.len());
-        if stream.send_data(framed.into(), false).is_err() || told.changed().await.is_err() {
+        let framed = answers.framed(request.uri().path());
+        loop {
+            if give(&mut stream, framed.clone(), &sent).await.is_none() {
+                return;
+            }
+            if !answers.endless || told.has_changed().unwrap_or(true) {
+                break;
+            }
+        }
+        if told.changed().await.is_err() {
             return;
         }
     }
 }
 
+/// Sends what is taken, as it is taken.
+async fn give(stream: &mut SendStream<Bytes>, mut bytes: Bytes, sent: &AtomicUsize) -> Option<()> {
+    while !bytes.is_empty() {
+        stream.reserve_capacity(bytes.len());
+        let room = std::future::poll_fn(|context| stream.poll_capacity(context)).await;
+        let part = bytes.split_to(room?.ok()?.min(bytes.len()));
+        sent.fetch_add(part.len(), Ordering::SeqCst);
+        stream.send_data(part, false).ok()?;
+    }
+    Some(())
+}
+
 impl WorkloadAnswers {
+    fn framed(&self, path: &str) -> Bytes {
+        if let Some(frame) = &self.frame {
+            return frame.clone().into();
+        }
+        let message = self.message(path);
+        let length = u32::try_from(message.len()).unwrap_or(u32::MAX);
+        [&[0][..], &length.to_be_bytes(), &message].concat().into()
+    }
+
     fn message(&self, path: &str) -> Vec<u8> {
         if let Some(raw) = &self.raw {
             return raw.clone();
