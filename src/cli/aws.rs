@@ -1,35 +1,43 @@
-//! `lightkeeper token --aws`: a call to AWS, signed for a gateway.
+//! Calls to AWS that are signed for a gateway: `lightkeeper token --aws` and `lightkeeper connect --aws`.
 //!
-//! What it does: signs a presigned `GetCallerIdentity` (AWS's Signature Version 4) with the credentials of the environment, as
-//! functions in AWS have them, and prints it in the form of tokens for EKS. What it refuses to know: the gateway, AWS's other sources of
-//! credentials, and the network; nothing is sent. Invariant: of the credentials, the access key and the session stand in what is
-//! printed, and the secret nowhere.
+//! What it does: finds credentials and a region, signs a presigned `GetCallerIdentity` (AWS's Signature Version 4), and gives it
+//! the form of tokens for EKS. With the feature `aws` credentials are found where AWS's own tools find them (`chain`); without it
+//! they are those of the environment (`environment`). What it refuses to know: the gateway. Invariants: what is signed is sent to
+//! AWS by the gateway alone; of the credentials, the access key and the session stand in a token, and the secret nowhere.
 
-use std::process::ExitCode;
+#[cfg(feature = "aws")]
+mod chain;
+#[cfg(any(not(feature = "aws"), test))]
+mod environment;
 
-use aws_lc_rs::{digest, hmac};
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use data_encoding::HEXLOWER;
-use time::OffsetDateTime;
-use time::macros::format_description;
 use zeroize::Zeroizing;
 
+use super::developer::failure::Failure;
 use crate::accept::AWS_PROOF_PREFIX;
-use crate::clock::{Clock, UnixMillis};
+use crate::clock::UnixMillis;
 use crate::identify::regional_host;
-use crate::percent;
 
-/// Where credentials come from, and how others are used.
-const ELSEWHERE: &str = "set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN), or use `aws eks get-token`, which \
-                         knows profiles, instances and containers as well";
+#[cfg(feature = "aws")]
+use chain::{self as source, ChainSource as KnownSource};
+#[cfg(not(feature = "aws"))]
+use environment::{self as source, EnvironmentSource as KnownSource};
+
+/// What a call says of its own life, in seconds (`X-Amz-Expires`). AWS pays no heed to it: 15 minutes are what it takes.
+const EXPIRES_SECONDS: u16 = 60;
 
 /// Why nothing is signed.
-#[derive(Debug, PartialEq, Eq, thiserror::Error)]
-enum AwsTokenFault {
-    #[error("the environment has no `{0}`: {ELSEWHERE}")]
+#[derive(Debug, thiserror::Error)]
+pub(super) enum AwsTokenFault {
+    /// The first variable that is missing.
+    #[cfg(any(not(feature = "aws"), test))]
+    #[error("the environment has no `{0}`")]
     NoCredentials(&'static str),
-    #[error("the environment names no region: set AWS_REGION, or say `--region eu-west-1`")]
+    #[cfg(feature = "aws")]
+    #[error("no credentials of AWS are found")]
+    Unfound(#[source] Box<aws_credential_types::provider::error::CredentialsError>),
+    #[error("no region is known")]
     NoRegion,
     #[error("a region is written like `eu-west-1`")]
     Region,
@@ -37,6 +45,37 @@ enum AwsTokenFault {
     Audience,
     #[error("the clock is far off")]
     Clock,
+    #[cfg(feature = "aws")]
+    #[error("the call cannot be signed")]
+    Unsigned(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+impl AwsTokenFault {
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            #[cfg(any(not(feature = "aws"), test))]
+            AwsTokenFault::NoCredentials(_) => Some(environment::ADVICE),
+            #[cfg(feature = "aws")]
+            AwsTokenFault::Unfound(_) => Some(
+                "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN); instances, tasks and pods \
+                 have a role of their own",
+            ),
+            AwsTokenFault::NoRegion => Some("set AWS_REGION, or say `--region eu-west-1`"),
+            #[cfg(feature = "aws")]
+            AwsTokenFault::Unsigned(_) => None,
+            AwsTokenFault::Region | AwsTokenFault::Audience | AwsTokenFault::Clock => None,
+        }
+    }
+}
+
+impl From<AwsTokenFault> for Failure {
+    fn from(fault: AwsTokenFault) -> Self {
+        let failure = Failure::new(crate::causes::chain(&fault));
+        match fault.advice() {
+            Some(advice) => failure.advise(advice),
+            None => failure,
+        }
+    }
 }
 
 /// What is signed with.
@@ -46,173 +85,75 @@ struct AwsCredentials {
     session: Option<Zeroizing<String>>,
 }
 
-/// Prints a token, alone.
-pub(crate) fn token(audience: &str, region: Option<&str>) -> ExitCode {
-    let read = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    match signed(audience, region, read, Clock::system().now()) {
-        Ok(token) => {
-            println!("{}", token.as_str());
-            ExitCode::SUCCESS
+/// What a call is signed for.
+struct SignedCall<'a> {
+    audience: &'a str,
+    host: &'a str,
+    region: &'a str,
+    at: UnixMillis,
+}
+
+/// Signs calls for one gateway.
+pub(super) struct AwsSigner {
+    audience: String,
+    host: String,
+    region: String,
+    source: KnownSource,
+}
+
+impl AwsSigner {
+    /// `region`: that to sign for; `None`: that of the environment.
+    pub(super) async fn open(audience: &str, region: Option<&str>) -> Result<Self, AwsTokenFault> {
+        if !is_audience(audience) {
+            return Err(AwsTokenFault::Audience);
         }
-        Err(fault) => {
-            eprintln!("{fault}");
-            ExitCode::FAILURE
+        let (source, known) = source::open().await;
+        let region = region
+            .map(str::to_owned)
+            .or(known)
+            .ok_or(AwsTokenFault::NoRegion)?;
+        Ok(AwsSigner {
+            audience: audience.to_owned(),
+            host: regional_host(&region).ok_or(AwsTokenFault::Region)?,
+            region,
+            source,
+        })
+    }
+
+    /// A token of a call that is signed now.
+    pub(super) async fn token(&self, now: UnixMillis) -> Result<Zeroizing<String>, AwsTokenFault> {
+        let credentials = self.source.credentials(now).await?;
+        let call = SignedCall {
+            audience: &self.audience,
+            host: &self.host,
+            region: &self.region,
+            at: now,
+        };
+        Ok(as_token(&source::presigned(&call, &credentials)?))
+    }
+}
+
+#[cfg(all(test, feature = "aws"))]
+impl AwsSigner {
+    /// One with lasting keys of no caller.
+    pub(super) fn of_keys(audience: &str, region: &str) -> Self {
+        AwsSigner {
+            audience: audience.to_owned(),
+            host: regional_host(region).unwrap_or_default(),
+            region: region.to_owned(),
+            source: KnownSource::of_keys(),
         }
     }
 }
 
-fn signed(
-    audience: &str,
-    region: Option<&str>,
-    read: impl Fn(&str) -> Option<String>,
-    now: UnixMillis,
-) -> Result<Zeroizing<String>, AwsTokenFault> {
-    let needed = |name: &'static str| read(name).ok_or(AwsTokenFault::NoCredentials(name));
-    let is_audience =
-        audience.contains(':') && audience.bytes().all(|byte| byte.is_ascii_graphic());
-    if !is_audience {
-        return Err(AwsTokenFault::Audience);
-    }
-    let region = region
-        .map(str::to_owned)
-        .or_else(|| read("AWS_REGION"))
-        .or_else(|| read("AWS_DEFAULT_REGION"))
-        .ok_or(AwsTokenFault::NoRegion)?;
-    let host = regional_host(&region).ok_or(AwsTokenFault::Region)?;
-    let credentials = AwsCredentials {
-        access_key: needed("AWS_ACCESS_KEY_ID")?,
-        secret_key: Zeroizing::new(needed("AWS_SECRET_ACCESS_KEY")?),
-        session: read("AWS_SESSION_TOKEN").map(Zeroizing::new),
-    };
-    let form = format_description!("[year][month][day]T[hour][minute][second]Z");
-    let date = OffsetDateTime::from_unix_timestamp(now.seconds())
-        .ok()
-        .and_then(|time| time.format(form).ok());
-    let date = date.ok_or(AwsTokenFault::Clock)?;
-    Ok(presigned(audience, (&host, &region), &credentials, &date))
+fn is_audience(text: &str) -> bool {
+    text.contains(':') && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-/// The token of a call at `date`, `20261130T004500Z`.
-fn presigned(
-    audience: &str,
-    (host, region): (&str, &str),
-    credentials: &AwsCredentials,
-    date: &str,
-) -> Zeroizing<String> {
-    let AwsCredentials {
-        access_key,
-        secret_key,
-        session,
-    } = credentials;
-    let day = date.get(..8).unwrap_or_default();
-    let scope = format!("{day}/{region}/sts/aws4_request");
-    let session = session.as_ref().map(|session| {
-        let session = percent::encode(session);
-        Zeroizing::new(format!("&X-Amz-Security-Token={session}"))
-    });
-    let session = session.as_ref().map_or("", |text| text.as_str());
-    let credential = format!("{access_key}/{scope}");
-    let query = Zeroizing::new(format!(
-        "Action=GetCallerIdentity&Version=2011-06-15&X-Amz-Algorithm=AWS4-HMAC-SHA256&X-Amz-Credential={}\
-         &X-Amz-Date={date}&X-Amz-Expires=60{session}&X-Amz-SignedHeaders=host%3Bx-k8s-aws-id",
-        percent::encode(&credential)
-    ));
-    let canonical = Zeroizing::new(format!(
-        "GET\n/\n{}\nhost:{host}\nx-k8s-aws-id:{audience}\n\nhost;x-k8s-aws-id\n{}",
-        query.as_str(),
-        hex(digest::digest(&digest::SHA256, b"").as_ref())
-    ));
-    let to_sign = format!(
-        "AWS4-HMAC-SHA256\n{date}\n{scope}\n{}",
-        hex(digest::digest(&digest::SHA256, canonical.as_bytes()).as_ref())
-    );
-    let mut key = Zeroizing::new(format!("AWS4{}", secret_key.as_str()).into_bytes());
-    for part in scope.split('/') {
-        key = Zeroizing::new(mac(&key, part));
-    }
-    let signature = hex(&mac(&key, &to_sign));
-    let url = Zeroizing::new(format!(
-        "https://{host}/?{}&X-Amz-Signature={signature}",
-        query.as_str()
-    ));
-    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(url.as_bytes()));
+fn as_token(url: &str) -> Zeroizing<String> {
+    let encoded = Zeroizing::new(URL_SAFE_NO_PAD.encode(url));
     Zeroizing::new(format!("{AWS_PROOF_PREFIX}{}", encoded.as_str()))
 }
 
-fn mac(key: &[u8], text: &str) -> Vec<u8> {
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    hmac::sign(&key, text.as_bytes()).as_ref().to_vec()
-}
-
-fn hex(bytes: &[u8]) -> String {
-    HEXLOWER.encode(bytes)
-}
-
 #[cfg(test)]
-mod tests {
-    use testkit::AwsCaller;
-    use testkit::sigv4::PresignedCall;
-
-    use super::*;
-
-    const AUDIENCE: &str = "lightkeeper:gateway.acme.example";
-    const NOW: i64 = 1_800_000_000;
-
-    /// Scenario: credentials of a role and of a user. Guarantees: what is signed is what the testkit's own writing of AWS's format
-    /// signs.
-    #[test]
-    fn what_is_signed_is_what_another_signs() {
-        let role = AwsCaller::role("123456789012", "checkout", "i-0abc");
-        for caller in [role, AwsCaller::user("123456789012", "ada")] {
-            for region in ["eu-west-1", "us-east-1"] {
-                let expected = PresignedCall::new(region, AUDIENCE, NOW).token(&caller.keys);
-                let read = |name: &str| match name {
-                    "AWS_ACCESS_KEY_ID" => Some(caller.keys.access_key.clone()),
-                    "AWS_SECRET_ACCESS_KEY" => Some(caller.keys.secret_key.clone()),
-                    "AWS_SESSION_TOKEN" => caller.keys.session_token.clone(),
-                    "AWS_DEFAULT_REGION" => Some(region.to_owned()),
-                    _ => None,
-                };
-                let token = signed(AUDIENCE, None, read, UnixMillis(NOW * 1000)).unwrap();
-                assert_eq!(token.as_str(), expected);
-                let named = signed(AUDIENCE, Some(region), read, UnixMillis(NOW * 1000));
-                assert_eq!(named.unwrap().as_str(), expected);
-            }
-        }
-    }
-
-    /// Scenario: something is missing or wrong. Guarantees: it is named, and no value is repeated.
-    #[test]
-    fn what_is_missing_is_named() {
-        let all = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_REGION"];
-        for (audience, region, without, expected) in [
-            ("prod", None, "", AwsTokenFault::Audience),
-            ("light keeper:a", None, "", AwsTokenFault::Audience),
-            (AUDIENCE, Some("eu-west-1/x"), "", AwsTokenFault::Region),
-            (AUDIENCE, None, "AWS_REGION", AwsTokenFault::NoRegion),
-            (
-                AUDIENCE,
-                None,
-                "AWS_ACCESS_KEY_ID",
-                AwsTokenFault::NoCredentials("AWS_ACCESS_KEY_ID"),
-            ),
-            (
-                AUDIENCE,
-                None,
-                "AWS_SECRET_ACCESS_KEY",
-                AwsTokenFault::NoCredentials("AWS_SECRET_ACCESS_KEY"),
-            ),
-        ] {
-            let read = |name: &str| {
-                let value = match name {
-                    "AWS_REGION" => "eu-west-1",
-                    _ => "canary",
-                };
-                (all.contains(&name) && name != without).then(|| value.to_owned())
-            };
-            let fault = signed(audience, region, read, UnixMillis(NOW * 1000)).unwrap_err();
-            assert!(!fault.to_string().contains("canary"));
-            assert_eq!(fault, expected);
-        }
-    }
-}
+mod tests;

@@ -135,14 +135,14 @@ pub enum Command {
         /// `DPoP` with a proof for this method and URL.
         #[arg(long, num_args = 2, value_names = ["METHOD", "URL"])]
         proof: Option<Vec<String>>,
-        /// Sign a call to AWS instead, with the credentials of the environment (`AWS_ACCESS_KEY_ID`, …): what proves an AWS role
-        /// to a gateway, for 15 minutes. Nothing is sent.
+        /// Sign a call to AWS instead, with the credentials that AWS's own tools would find here: what proves an AWS role to a
+        /// gateway, for 15 minutes.
         #[arg(long, requires = "audience", conflicts_with_all = ["proof", "gateway"])]
         aws: bool,
         /// With `--aws`: the gateway's audience, `lightkeeper:gateway.acme.example`.
         #[arg(long, requires = "aws")]
         audience: Option<String>,
-        /// With `--aws`: the region to sign for; default: `AWS_REGION` or `AWS_DEFAULT_REGION`.
+        /// With `--aws`: the region to sign for; default: that of the environment or of the profile.
         #[arg(long, requires = "aws")]
         region: Option<String>,
         #[command(subcommand)]
@@ -249,7 +249,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
             audience,
             region,
             ..
-        } => aws::token(audience.as_deref().unwrap_or_default(), region.as_deref()),
+        } => developer::role_token(audience.as_deref().unwrap_or_default(), region.as_deref()),
         Command::Token {
             gateway,
             proof,

@@ -124,6 +124,10 @@ const COMMANDS: &[(&str, How)] = &[
     ("lightkeeper token --proof GET \"$url\"", Not(LOGIN)),
     ("lightkeeper connect", Not(LOGIN)),
     ("lightkeeper connect --listen 127.0.0.1:9411", Not(LOGIN)),
+    (
+        "lightkeeper connect --aws --audience lightkeeper:gateway.acme.example --gateway https://gateway --key-file /run/lightkeeper/key",
+        Not("it serves until it is stopped, with a role of AWS's"),
+    ),
     ("lightkeeper apps", Not(LOGIN)),
     ("lightkeeper alerts shop", Not(LOGIN)),
     (

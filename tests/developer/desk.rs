@@ -51,6 +51,14 @@ impl Desk {
             .map_or(Value::Null, |text| serde_json::from_slice(&text).unwrap())
     }
 
+    /// Writes a file of this machine, and gives its place.
+    pub fn write(&self, name: &str, text: &str) -> String {
+        let place = self.folder.join(name);
+        std::fs::create_dir_all(place.parent().unwrap()).unwrap();
+        std::fs::write(&place, text).unwrap();
+        place.display().to_string()
+    }
+
     /// Changes the kept login of a gateway.
     pub fn change(&self, gateway: &str, change: impl FnOnce(&mut Value)) {
         let mut kept = self.kept();
@@ -95,8 +103,13 @@ impl Desk {
     }
 
     pub fn start(&self, arguments: &[&str]) -> Program {
+        self.start_with(arguments, &[])
+    }
+
+    pub fn start_with(&self, arguments: &[&str], variables: &[(&str, &str)]) -> Program {
         let mut child = self
             .command(arguments)
+            .envs(variables.iter().copied())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

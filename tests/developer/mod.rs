@@ -8,4 +8,6 @@ mod front;
 mod logins;
 mod renewal;
 mod possession;
+#[cfg(feature = "aws")]
+mod roles;
 mod staying;

@@ -25,7 +25,8 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 
 use super::ConnectArguments;
-use super::failure::Failure;
+use super::ask::ask;
+use super::failure::{DENIED, Failure};
 use super::key::{LocalKey, credentials};
 use super::session::{ToolEvidence, ToolSession};
 use super::web::unanswered;
@@ -79,8 +80,12 @@ pub(crate) async fn connect(
         |error: std::io::Error| Failure::new(format!("`{listen}` cannot be listened on: {error}"));
     let listener = TcpListener::bind(listen).await.map_err(unusable)?;
     let address = listener.local_addr().map_err(unusable)?;
-    // That the login is over is told now, not at the first request.
+    // That the login is over, or the role unknown, is told now, not at the first request.
     session.evidence().await?;
+    let organization = match &session.organization {
+        Some(known) => Some(known.clone()),
+        None => organization(&session).await?,
+    };
     let authority = session
         .gateway
         .split_once("://")
@@ -92,7 +97,10 @@ pub(crate) async fn connect(
             "warning: with --open every user and program of this machine that reaches {address} acts as you"
         );
     }
-    println!("{}", settings(&session, address, key.as_ref()));
+    println!(
+        "{}",
+        settings(&session, organization.as_deref(), address, key.as_ref())
+    );
     let local = Arc::new(Local {
         session,
         address,
@@ -420,8 +428,33 @@ fn refusal(dialect: ErrorFormat, status: StatusCode, message: &str) -> Response<
     response
 }
 
-fn settings(session: &ToolSession, address: SocketAddr, key: Option<&LocalKey>) -> String {
-    let (gateway, organization) = (&session.gateway, super::text::clean(&session.organization));
+/// The gateway's organization, as it tells those that it identifies. `None`: it cannot be asked now.
+async fn organization(session: &ToolSession) -> Result<Option<String>, Failure> {
+    match ask(session, Method::GET, "/.lightkeeper/whoami", &[], None).await {
+        Ok(me) => Ok(me
+            .get("organization")
+            .and_then(|name| name.as_str())
+            .map(str::to_owned)),
+        Err(failure) if failure.status == DENIED || failure.login_needed => Err(Failure {
+            status: DENIED,
+            advice: Some("the gateway's `aws:` names audience, accounts and regions".to_owned()),
+            ..failure
+        }),
+        Err(failure) => {
+            eprintln!("warning: {}", failure.message);
+            Ok(None)
+        }
+    }
+}
+
+fn settings(
+    session: &ToolSession,
+    organization: Option<&str>,
+    address: SocketAddr,
+    key: Option<&LocalKey>,
+) -> String {
+    let gateway = &session.gateway;
+    let organization = super::text::clean(organization.unwrap_or("ORGANIZATION"));
     let profile = Profile::standard();
     let header = profile.access_token_header.as_ref();
     let (header, prefix) = (

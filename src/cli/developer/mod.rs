@@ -34,7 +34,9 @@ use self::failure::Failure;
 use self::query::{Moment, parse_moment, parse_period, parse_resource};
 use self::session::ToolSession;
 use super::Output;
+use super::aws::AwsSigner;
 use crate::apps::AppPath;
+use crate::clock::Clock;
 
 /// Which gateway is meant.
 #[derive(Debug, Args)]
@@ -79,6 +81,16 @@ pub struct ConnectArguments {
     /// Ask no key of tools: every user of this machine acts as you while it runs.
     #[arg(long)]
     pub open: bool,
+    /// Act as an AWS role instead of with a login: with calls to AWS, signed with the credentials that AWS's own tools would find
+    /// here, a new one every half minute.
+    #[arg(long, requires = "audience")]
+    pub aws: bool,
+    /// With `--aws`: the gateway's audience, `lightkeeper:gateway.acme.example`.
+    #[arg(long, requires = "aws")]
+    pub audience: Option<String>,
+    /// With `--aws`: the region to sign for; default: that of the environment or of the profile.
+    #[arg(long, requires = "aws")]
+    pub region: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -173,11 +185,25 @@ pub(crate) fn token(arguments: &GatewayArguments, proof: Option<&[String]>) -> E
     })
 }
 
+/// Prints a role's signed call to AWS, alone.
+pub(crate) fn role_token(audience: &str, region: Option<&str>) -> ExitCode {
+    run(async {
+        let signer = AwsSigner::open(audience, region).await?;
+        println!("{}", signer.token(Clock::system().now()).await?.as_str());
+        Ok(0)
+    })
+}
+
 pub(crate) fn connect(arguments: &ConnectArguments) -> ExitCode {
     run(async {
-        connect::connect(ToolSession::open(&arguments.gateway)?, arguments)
-            .await
-            .map(|()| 0)
+        let session = match (arguments.aws, &arguments.audience) {
+            (true, Some(audience)) => {
+                let signer = AwsSigner::open(audience, arguments.region.as_deref()).await?;
+                ToolSession::of_role(&arguments.gateway, signer)?
+            }
+            _ => ToolSession::open(&arguments.gateway)?,
+        };
+        connect::connect(session, arguments).await.map(|()| 0)
     })
 }
 

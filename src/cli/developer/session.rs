@@ -1,6 +1,6 @@
-//! A login that is used: the chosen gateway, and an access token that is good now, with a proof where it is bound to a key.
+//! A login that is used, or an AWS role: the chosen gateway, and a token that is good now, with a proof where it is bound to a key.
 //!
-//! What it does: picks the gateway, renews its token when less than a minute is left, and shows it. What it refuses to know: what is asked
+//! What it does: picks the gateway, renews its token when little of it is left, and shows it. What it refuses to know: what is asked
 //! with it. Invariants: a refresh token is spent under the file's lock, after the file was read again, and the new one is on
 //! disk before the access token is used; a token that still lives is used when it cannot be renewed for now.
 
@@ -18,6 +18,7 @@ use super::proving::{DPOP, copy, nonce_of};
 use super::store::{Contents, Store, StoredLogin};
 use super::text::clean;
 use super::web::{Web, origin, unanswered};
+use crate::cli::aws::AwsSigner;
 use crate::clock::Clock;
 use crate::lock;
 
@@ -25,27 +26,45 @@ use crate::lock;
 const GATEWAY_VARIABLE: &str = "LIGHTKEEPER_GATEWAY";
 /// A token with less than this left is renewed, in seconds.
 const LEAST_SECONDS: i64 = 60;
+/// A signed call to AWS is shown for so long, in seconds: half of the least age that a gateway may be set to take.
+const CALL_SECONDS: i64 = 30;
 /// The gateway takes a nonce for a minute; one of this age is used where a request cannot be sent twice.
 const NONCE_SECONDS: i64 = 45;
 
-/// One gateway and one developer.
+/// One gateway, and one developer or role.
 pub(crate) struct ToolSession {
     pub gateway: String,
-    /// For the query API's paths.
-    pub organization: String,
+    /// For the query API's paths. `None`: a role's, which no login has told.
+    pub organization: Option<String>,
     pub web: Web,
-    store: Store,
+    source: TokenSource,
     clock: Clock,
     held: Mutex<Held>,
     /// What the gateway gave for the next proof, and when, in Unix seconds.
     nonce: lock::Mutex<Option<(String, i64)>>,
 }
 
-/// What is held of a login.
+/// Where tokens come from.
+enum TokenSource {
+    Login(Store),
+    Role(Box<AwsSigner>),
+}
+
+impl TokenSource {
+    /// A token with less than this left is renewed, in seconds.
+    fn least_seconds(&self) -> i64 {
+        match self {
+            TokenSource::Login(_) => LEAST_SECONDS,
+            TokenSource::Role(_) => 1,
+        }
+    }
+}
+
+/// What is held of a login or a role.
 #[derive(Clone)]
 struct Held {
     evidence: ToolEvidence,
-    /// Of the token, in Unix seconds.
+    /// When the token is shown for the last time, in Unix seconds.
     expires: i64,
 }
 
@@ -109,23 +128,64 @@ impl ToolSession {
         let web = Web::new(ca.as_deref().or(entry.ca.as_deref()))?;
         let held = Mutex::new(Held::of(&store, entry)?);
         Ok(ToolSession {
-            organization: entry.organization.clone(),
+            organization: Some(entry.organization.clone()),
             gateway,
             web,
-            store,
+            source: TokenSource::Login(store),
             clock,
             held,
             nonce: lock::Mutex::default(),
         })
     }
 
-    /// An access token with at least a minute left, if one can be had, and its key.
+    /// Of an AWS role, whose calls `signer` signs. No login is needed; one gives the gateway where none is named.
+    pub(crate) fn of_role(
+        arguments: &GatewayArguments,
+        signer: AwsSigner,
+    ) -> Result<Self, Failure> {
+        let contents = Store::locate().and_then(|store| store.read());
+        let gateway = chosen(arguments.gateway.as_deref(), &contents.unwrap_or_default())
+            .map_err(|failure| failure.advise("name it: --gateway https://gateway.example"))?;
+        let nothing = Held {
+            evidence: ToolEvidence {
+                token: String::new(),
+                key: None,
+            },
+            expires: 0,
+        };
+        Ok(ToolSession {
+            gateway,
+            organization: None,
+            web: Web::new(arguments.ca.as_deref())?,
+            source: TokenSource::Role(Box::new(signer)),
+            clock: Clock::system(),
+            held: Mutex::new(nothing),
+            nonce: lock::Mutex::default(),
+        })
+    }
+
+    /// A token that lives for a while yet, if one can be had, and its key.
     pub(crate) async fn evidence(&self) -> Result<ToolEvidence, Failure> {
         let mut held = self.held.lock().await;
-        if self.left(held.expires) < LEAST_SECONDS {
-            *held = self.renew(held.clone()).await?;
+        if self.left(held.expires) < self.source.least_seconds() {
+            *held = match &self.source {
+                TokenSource::Login(store) => self.renew(store, held.clone()).await?,
+                TokenSource::Role(signer) => self.sign(signer).await?,
+            };
         }
         Ok(held.evidence.clone())
+    }
+
+    async fn sign(&self, signer: &AwsSigner) -> Result<Held, Failure> {
+        let now = self.clock.now();
+        let token = signer.token(now).await?;
+        Ok(Held {
+            evidence: ToolEvidence {
+                token: token.to_string(),
+                key: None,
+            },
+            expires: now.seconds().saturating_add(CALL_SECONDS),
+        })
     }
 
     /// Puts what identifies the developer on a request's head, for this method and URL, in place of what is there.
@@ -242,14 +302,14 @@ impl ToolSession {
         expires.saturating_sub(self.clock.now().seconds())
     }
 
-    async fn renew(&self, held: Held) -> Result<Held, Failure> {
-        let locked = self.store.lock().await?;
+    async fn renew(&self, store: &Store, held: Held) -> Result<Held, Failure> {
+        let locked = store.lock().await?;
         let mut contents = locked.read()?;
         let mut entry = entry(&contents, &self.gateway)?.clone();
         // Another command may have been quicker.
         if self.left(entry.expires) < LEAST_SECONDS {
             // Another command may have logged in with another key.
-            let key = Held::of(&self.store, &entry)?.evidence.key;
+            let key = Held::of(store, &entry)?.evidence.key;
             let (web, clock) = (&self.web, &self.clock);
             match refresh(web, &self.gateway, &mut entry, key.as_ref(), clock).await {
                 Ok(()) => {}
@@ -261,7 +321,7 @@ impl ToolSession {
                 .insert(self.gateway.clone(), entry.clone());
             locked.write(contents)?;
         }
-        Held::of(&self.store, &entry)
+        Held::of(store, &entry)
     }
 }
 
@@ -274,4 +334,43 @@ fn entry<'a>(contents: &'a Contents, gateway: &str) -> Result<&'a StoredLogin, F
         failure
     };
     contents.gateways.get(gateway).ok_or_else(missing)
+}
+
+#[cfg(all(test, feature = "aws"))]
+mod tests {
+    use std::sync::atomic::Ordering;
+
+    use super::*;
+    use crate::clock::UnixMillis;
+
+    const NOW: i64 = 1_800_000_000;
+
+    /// Scenario: a role's proofs over time. Guarantees: one serves for half a minute, half of the least age that a gateway may be
+    /// set to take, and then there is another, with what the credentials are by then.
+    #[tokio::test]
+    async fn a_role_shows_a_proof_for_half_a_minute() {
+        let (clock, hand) = Clock::manual(UnixMillis(NOW * 1000));
+        let arguments = GatewayArguments {
+            gateway: Some("https://gateway.example".to_owned()),
+            ca: None,
+        };
+        let signer = AwsSigner::of_keys("lightkeeper:gateway.example", "eu-west-1");
+        let session = ToolSession {
+            clock,
+            ..ToolSession::of_role(&arguments, signer).unwrap()
+        };
+        let mut shown = Vec::new();
+        for (second, changes) in [
+            (0, true),
+            (29, false),
+            (30, true),
+            (59, false),
+            (3600, true),
+        ] {
+            hand.store((NOW + second) * 1000, Ordering::Relaxed);
+            let token = session.evidence().await.unwrap().token;
+            assert_eq!(shown.last() != Some(&token), changes, "{second}");
+            shown.push(token);
+        }
+    }
 }
