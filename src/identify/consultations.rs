@@ -8,14 +8,17 @@
 //! `Unavailable` is never a refusal, and no outage is remembered; a judgement is found again only under the digest of all
 //! evidence that it was made on (token, header, certificate), and never after the proof's end (`Facts::expires_unix_seconds`);
 //! what was refused is kept apart from what was accepted, so that strangers never push an identity out; a question goes on
-//! when the caller who began it has left, because others wait for it; everything is bounded.
+//! when the caller who began it has left, because others wait for it; one caller that shows ever new proofs spends its own
+//! share of the questions (`share`); everything is bounded.
+
+mod share;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use moka::sync::Cache;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 
 use super::cache::Evidence;
 use super::facts::Facts;
@@ -23,6 +26,8 @@ use crate::clock::{Clock, UnixMillis};
 use crate::limits::{CallerKey, Penalties, address_block};
 use crate::lock::Mutex;
 use crate::reason::{Class, Reason};
+
+use share::CallShares;
 
 /// All accepted proofs of one party together, by their estimated size.
 const ACCEPTED_LIMIT_BYTES: u64 = 64 << 20;
@@ -92,14 +97,12 @@ struct Consulting {
     refused: Cache<Evidence, RefusedProof, ahash::RandomState>,
     /// Questions under way. Each holds a place, so that there are at most `concurrent_calls`.
     questions: Mutex<ahash::HashMap<Evidence, watch::Receiver<Option<Judgement>>>>,
-    places: Arc<Semaphore>,
-    allowance: Mutex<CallBucket>,
+    shares: Mutex<CallShares>,
     /// Addresses whose proofs were refused: a flood of well-formed nonsense spends its own share.
     penalties: Penalties,
-    /// That share, for all such addresses together: others live at an address, behind a proxy or a NAT.
-    share: Mutex<CallBucket>,
-    /// Credentials that were accepted, each with its address: what others there show does not hold them back.
-    known: Cache<CallerKey, (), ahash::RandomState>,
+    /// Credentials that were accepted, each with its address, and whose they are: what others there show does not hold them
+    /// back.
+    known: Cache<CallerKey, CallerKey, ahash::RandomState>,
 }
 
 #[derive(Clone)]
@@ -114,28 +117,15 @@ struct RefusedProof {
     asked_again_from: UnixMillis,
 }
 
-/// Calls that may be made now: a bucket that holds one second's worth.
-struct CallBucket {
-    thousandths: u64,
-    at: UnixMillis,
-}
-
-impl CallBucket {
-    fn take(&mut self, calls_per_second: u32, now: UnixMillis) -> bool {
-        // A clock that was set back gives nothing, and takes nothing.
-        let passed = u64::try_from(now.0.saturating_sub(self.at.0)).unwrap_or(0);
-        let full = u64::from(calls_per_second) * 1000;
-        let fresh = passed.saturating_mul(u64::from(calls_per_second));
-        self.at = now;
-        self.thousandths = self.thousandths.saturating_add(fresh).min(full);
-        match self.thousandths.checked_sub(1000) {
-            Some(left) => {
-                self.thousandths = left;
-                true
-            }
-            None => false,
-        }
-    }
+/// Who pays for a question.
+#[derive(Clone, Copy)]
+struct Payer {
+    /// For a refusal: the address, or the known credential there.
+    refusal: CallerKey,
+    /// For the call: the address, or the identity that the known credential proved.
+    call: CallerKey,
+    /// The credential at this address.
+    credential: Option<CallerKey>,
 }
 
 /// The duty to answer those who wait. Dropped without an answer, they are told of a defect.
@@ -143,15 +133,12 @@ struct Consultation {
     consulting: Arc<Consulting>,
     evidence: Evidence,
     answer: watch::Sender<Option<Judgement>>,
-    /// Who pays for a refusal: the address, or the known credential there.
-    key: CallerKey,
-    /// The credential at this address.
-    credential: Option<CallerKey>,
-    _place: OwnedSemaphorePermit,
+    payer: Payer,
 }
 
 impl Drop for Consultation {
     fn drop(&mut self) {
+        self.consulting.shares.lock().end(self.payer.call);
         self.consulting.questions.lock().remove(&self.evidence);
     }
 }
@@ -174,17 +161,7 @@ impl Consultations {
             .max_capacity(REFUSED_LIMIT_BYTES)
             .time_to_live(bounds.refused_limit)
             .build_with_hasher(ahash::RandomState::new());
-        let places = usize::try_from(bounds.concurrent_calls).unwrap_or(Semaphore::MAX_PERMITS);
-        let bucket = |calls_per_second: u32| {
-            Mutex::new(CallBucket {
-                thousandths: u64::from(calls_per_second) * 1000,
-                at: clock.now(),
-            })
-        };
-        let (allowance, share) = (
-            bucket(bounds.calls_per_second),
-            bucket(bounds.share_per_second()),
-        );
+        let shares = Mutex::new(CallShares::new(bounds, clock.now()));
         let known = Cache::builder()
             .max_capacity(KNOWN_LIMIT_ENTRIES)
             .time_to_idle(KNOWN_LIMIT)
@@ -196,10 +173,8 @@ impl Consultations {
             accepted,
             refused,
             questions: Mutex::default(),
-            places: Arc::new(Semaphore::new(places)),
-            allowance,
+            shares,
             penalties: Penalties::new(),
-            share,
             known,
         }))
     }
@@ -256,11 +231,8 @@ impl Consultations {
         if let Some(judgement) = consulting.remembered(evidence, now) {
             return Ok(watch::channel(Some(judgement)).1);
         }
-        let place = consulting.places.clone().try_acquire_owned();
-        let place = place.map_err(|_| Reason::ProofsBusy)?;
-        let (key, credential) = consulting.payer(bearer, now)?;
-        let rate = consulting.bounds.calls_per_second;
-        if !consulting.allowance.lock().take(rate, now) {
+        let payer = consulting.payer(bearer, now)?;
+        if !consulting.shares.lock().begin(payer.call, now) {
             return Err(Reason::ProofsBusy);
         }
         let (sender, answer) = watch::channel(None);
@@ -270,9 +242,7 @@ impl Consultations {
             consulting: consulting.clone(),
             evidence: *evidence,
             answer: sender,
-            key,
-            credential,
-            _place: place,
+            payer,
         };
         let asked = ask();
         let limit = consulting.bounds.call_limit;
@@ -310,9 +280,10 @@ impl Consultation {
         };
         match &judgement {
             Ok(facts) => {
-                consulting.penalties.succeeded(self.key);
-                if let Some(credential) = self.credential {
-                    consulting.known.insert(credential, ());
+                consulting.penalties.succeeded(self.payer.refusal);
+                if let Some(credential) = self.payer.credential {
+                    let identity = consulting.penalties.key(&*facts.subject);
+                    consulting.known.insert(credential, identity);
                 }
                 let end = UnixMillis(facts.expires_unix_seconds.saturating_mul(1000));
                 let accepted = Accepted {
@@ -323,7 +294,7 @@ impl Consultation {
             }
             Err(reason) if is_outage(*reason) => {}
             Err(reason) => {
-                consulting.penalties.failed(self.key, now);
+                consulting.penalties.failed(self.payer.refusal, now);
                 let refused = RefusedProof {
                     reason: *reason,
                     asked_again_from: later(now, consulting.bounds.refused_limit),
@@ -335,31 +306,25 @@ impl Consultation {
     }
 }
 
-impl ConsultationBounds {
-    /// What addresses may have asked that must wait.
-    fn share_per_second(&self) -> u32 {
-        (self.calls_per_second / 10).max(1)
-    }
-}
-
 impl Consulting {
-    /// Who pays for a refusal, and the credential at its address; or that it must wait.
-    fn payer(
-        &self,
-        bearer: ProofBearer<'_>,
-        now: UnixMillis,
-    ) -> Result<(CallerKey, Option<CallerKey>), Reason> {
+    /// Who pays; or that it must wait.
+    fn payer(&self, bearer: ProofBearer<'_>, now: UnixMillis) -> Result<Payer, Reason> {
         let block = address_block(bearer.address);
+        let address = self.penalties.key(block);
         let credential = bearer.credential;
         let credential = credential.map(|credential| self.penalties.key((block, credential)));
-        let known = credential.filter(|credential| self.known.get(credential).is_some());
-        let key = known.unwrap_or_else(|| self.penalties.key(block));
-        let waits = self.penalties.standing(key, now).is_some();
-        let may_share =
-            || known.is_none() && self.share.lock().take(self.bounds.share_per_second(), now);
+        let known =
+            credential.and_then(|credential| Some((credential, self.known.get(&credential)?)));
+        let (refusal, call) = known.unwrap_or((address, address));
+        let waits = self.penalties.standing(refusal, now).is_some();
+        let may_share = || known.is_none() && self.shares.lock().take_restrained(now);
         match waits && !may_share() {
             true => Err(Reason::ProofsPenalty),
-            false => Ok((key, credential)),
+            false => Ok(Payer {
+                refusal,
+                call,
+                credential,
+            }),
         }
     }
 

@@ -227,8 +227,11 @@ async fn questions_are_held_to_the_budget() {
     let party = Party::new(BOUNDS);
     assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
     for number in 1..50 {
-        let refused = party.judge(&format!("proof {number}"), holds(900)).await;
-        assert_eq!(refused, Ok("ada".to_owned()), "{number}");
+        let address = IpAddr::V4(Ipv4Addr::from_bits(number / 4));
+        let accepted = party
+            .judge_from(address, &format!("proof {number}"), async { holds(900) })
+            .await;
+        assert_eq!(accepted, Ok("ada".to_owned()), "{number}");
     }
     assert_eq!(
         party.judge("one more", holds(900)).await,
@@ -249,7 +252,7 @@ async fn questions_are_held_to_the_budget() {
 
     let party = Party::new(BOUNDS);
     let gate = Arc::new(Semaphore::new(0));
-    let slow = |number: usize| {
+    let slow = |number: u32| {
         let gate = gate.clone();
         let opinion = async move {
             let _open = gate.acquire().await;
@@ -257,8 +260,9 @@ async fn questions_are_held_to_the_budget() {
         };
         let party = &party;
         async move {
+            let address = IpAddr::V4(Ipv4Addr::from_bits(number));
             party
-                .judge_from(HERE, &format!("proof {number}"), opinion)
+                .judge_from(address, &format!("proof {number}"), opinion)
                 .await
         }
     };
@@ -297,7 +301,7 @@ async fn nonsense_spends_the_share_of_its_address() {
     assert_eq!(signed("AKIAADA", "signed", holds(9000)).await, ada());
     // A tenth of the budget is left for all addresses that must wait.
     for number in 0..70 {
-        party.pass(i64::from(number == 40));
+        party.pass(i64::from(number % 32 == 31));
         let told = party.judge(&format!("nonsense {number}"), nonsense()).await;
         assert_eq!(told, Err("token_signature"), "{number}");
     }
@@ -322,6 +326,114 @@ async fn nonsense_spends_the_share_of_its_address() {
         party.judge("more", nonsense()).await,
         Err("token_signature")
     );
+}
+
+/// Scenario: one role signs anew for each of its calls, with one credential from many addresses, or with many from one; and callers
+/// of tokens without a credential do the same from one address. Guarantees: it gets three quarters of a second's calls at once, and
+/// the others are heard all the same, each at its own address, up to the whole budget; those known at the flood's address too.
+#[tokio::test]
+async fn one_identity_spends_its_own_share() {
+    type Flood = fn(u32) -> (u32, Option<String>);
+    let floods: [(&str, Flood); 3] = [
+        ("one credential, many addresses", |number| {
+            (1 + number, Some("ASIAEVE".to_owned()))
+        }),
+        ("many credentials, one address", |number| {
+            (1, Some(format!("ASIAEVE{number}")))
+        }),
+        ("no credential", |_| (1, None)),
+    ];
+    for (story, flood) in floods {
+        let party = Party::new(BOUNDS);
+        let signed =
+            async |address: u32, credential: Option<&str>, proof: &str, who: &'static str| {
+                let bearer = ProofBearer {
+                    address: IpAddr::V4(Ipv4Addr::from_bits(address)),
+                    credential,
+                };
+                let opinion = async move { Opinion::Holds(facts(who, 900)) };
+                party.judge_from(bearer, proof, opinion).await
+            };
+        let ada = || Ok("ada".to_owned());
+        assert_eq!(signed(1, Some("AKIAADA"), "before", "ada").await, ada());
+        // Each address of a role has been used once before.
+        for number in 0..200 {
+            let (address, credential) = flood(number);
+            party.pass(i64::from(number % 5 == 4));
+            let _ = signed(
+                address,
+                credential.as_deref(),
+                &format!("old {number}"),
+                "eve",
+            )
+            .await;
+        }
+        party.pass(1);
+        let mut heard = 0;
+        for number in 0..200 {
+            let (address, credential) = flood(number);
+            let told = signed(
+                address,
+                credential.as_deref(),
+                &format!("new {number}"),
+                "eve",
+            )
+            .await;
+            heard += usize::from(told.is_ok());
+        }
+        assert_eq!(heard, 38, "{story}");
+        assert_eq!(
+            signed(1, Some("AKIAADA"), "after", "ada").await,
+            ada(),
+            "{story}"
+        );
+        let mut others = 0;
+        for number in 0..20 {
+            let told = signed(
+                1000 + number,
+                Some("AKIABOB"),
+                &format!("bob's {number}"),
+                "bob",
+            )
+            .await;
+            others += usize::from(told.is_ok());
+        }
+        assert_eq!(others, 11, "{story}");
+    }
+}
+
+/// Scenario: a party answers none, and one caller shows ever new proofs. Guarantees: a quarter of the questions under way is left for
+/// the others.
+#[tokio::test]
+async fn one_caller_takes_not_all_places() {
+    let bounds = ConsultationBounds {
+        concurrent_calls: 16,
+        ..BOUNDS
+    };
+    let party = Arc::new(Party::new(bounds));
+    let mut waiting = Vec::new();
+    let mut refused = 0;
+    for number in 0..40 {
+        let (party, before) = (party.clone(), party.asked());
+        let one = party.clone();
+        let task = tokio::spawn(async move {
+            one.judge_from(HERE, &format!("{number}"), std::future::pending())
+                .await
+        });
+        while party.asked() == before && !task.is_finished() {
+            tokio::task::yield_now().await;
+        }
+        match task.is_finished() {
+            true => refused += usize::from(task.await.unwrap() == Err("proofs_busy")),
+            false => waiting.push(task),
+        }
+    }
+    assert_eq!((waiting.len(), refused), (12, 28));
+    let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
+    let told = party
+        .judge_from(elsewhere, "other", async { holds(900) })
+        .await;
+    assert_eq!(told, Ok("ada".to_owned()));
 }
 
 /// Scenario: strangers show a hundred thousand proofs that do not hold. Guarantees: they take no place from what was
