@@ -186,6 +186,9 @@ reasons! {
         "AWS says that your signature does not hold." "Sign for the gateway's own audience, with credentials that have not expired.";
     AwsAccountUnknown "aws_account_unknown" [Denied] Caller
         "Your AWS account may do nothing here." "Ask an operator to name it.";
+    /// AWS said who it is, and no policy can name it: neither a role nor a user, or a user beneath an odd path.
+    AwsCallerUnnamed "aws_caller_unnamed" [Denied] Caller
+        "AWS knows you by a name that is not taken here." "Call as a role, or as a user whose path has plain parts.";
     ClientTokenUnknown "client_token_unknown" [BadCredential] Caller
         "This client token is not known, or was revoked." "Ask an operator for another.";
     ClientTokenExpired "client_token_expired" [BadCredential] Caller

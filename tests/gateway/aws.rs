@@ -285,3 +285,29 @@ async fn an_outage_of_aws_refuses_no_caller() {
     assert_eq!(export(&kept).await.status, 200);
     assert_eq!(export(&fresh).await.status, 200);
 }
+
+/// Scenario: AWS names a caller in a way that no policy can write: an instance's own identity, a user beneath a path with a colon.
+/// Guarantees: it is refused like who may do nothing, and not told to come again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_no_name_here_is_denied() {
+    let world = world().await;
+    for (arn, user_id) in [
+        (
+            "sts::123456789012:assumed-role/aws:ec2-instance/i-0abc",
+            "123456789012:aws:ec2-instance:i-0abc",
+        ),
+        ("iam::123456789012:user/a:b/eve", "AIDACKCEVSQ6C2EXAMPLE"),
+    ] {
+        let caller = AwsCaller {
+            arn: format!("arn:aws:{arn}"),
+            user_id: user_id.to_owned(),
+            ..AwsCaller::user(AWS_ACCOUNT, &format!("odd{}", user_id.len()))
+        };
+        sts(&world).add(caller.clone());
+        let token = world.aws_token(&caller, &Clock::system());
+        let answer = export(&world.plain_caller().bearer(&token)).await;
+        let record = recorded(&world, &answer).await;
+        assert_eq!(answer.status, 403, "{record:#}");
+        assert_eq!(record["reason"], "aws_caller_unnamed", "{record:#}");
+    }
+}

@@ -3,7 +3,8 @@
 //! What it does: takes STS's three words about a caller apart and makes one canonical name of them; reads patterns of such
 //! names. What it refuses to know: configuration, and how STS was asked. Invariants: a name is canonical or there is none; of a
 //! role it holds no path and no session, because STS does not tell the one and the caller chooses the other; partition, service
-//! and account of a pattern are literal.
+//! and account of a pattern are literal; words that contradict each other are no answer, and words about a caller that no pattern
+//! can name are an answer about that caller.
 
 use super::super::facts::PrincipalKind;
 
@@ -24,14 +25,61 @@ pub(super) struct Principal<'a> {
     pub session: Option<&'a str>,
 }
 
-impl<'a> Principal<'a> {
-    /// `None`: what STS said is no caller that makes sense.
-    pub(super) fn read(arn: &'a str, account: &'a str, user_id: &'a str) -> Option<Self> {
-        if arn.len() > ARN_LIMIT_BYTES || !arn.bytes().all(|byte| byte.is_ascii_graphic()) {
-            return None;
+/// What STS's three words come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StsWords<'a> {
+    Named(Principal<'a>),
+    /// A caller of an account that no pattern can name.
+    Unnamed {
+        partition: &'a str,
+        account: &'a str,
+    },
+    /// They contradict each other, or are no ARN.
+    Senseless,
+}
+
+impl<'a> StsWords<'a> {
+    pub(super) fn read(arn: &'a str, account: &'a str, user_id: &'a str) -> Self {
+        // Paths of users may hold all from `!` to DEL (IAM's API, `CreateUser`).
+        let is_text = |byte: u8| (b'!'..=0x7f).contains(&byte);
+        let whole = parts(arn).filter(|_| arn.len() <= ARN_LIMIT_BYTES && arn.bytes().all(is_text));
+        let Some([partition, service, _, owner, resource]) = whole else {
+            return StsWords::Senseless;
+        };
+        if owner != account || !is_account(account) || resource.is_empty() {
+            return StsWords::Senseless;
         }
-        let [partition, service, region, owner, resource] = parts(arn)?;
-        if !region.is_empty() || owner != account || !is_account(account) {
+        let kind = resource.split('/').next().unwrap_or(resource);
+        match Principal::read(arn, account, user_id) {
+            Some(principal) => StsWords::Named(principal),
+            // STS itself says so of none of these.
+            None if partition.is_empty() || (service, kind) == ("iam", "role") => {
+                StsWords::Senseless
+            }
+            None if Principal::is_nameable(service, resource) => StsWords::Senseless,
+            None => StsWords::Unnamed { partition, account },
+        }
+    }
+}
+
+impl<'a> Principal<'a> {
+    /// Whether a pattern could name it, if the other words agreed.
+    fn is_nameable(service: &str, resource: &str) -> bool {
+        match (service, resource.split_once('/')) {
+            ("sts", Some(("assumed-role", rest))) => rest
+                .split_once('/')
+                .is_some_and(|(role, session)| is_name(role) && is_name(session)),
+            ("iam", Some(("user", name))) => is_user(name),
+            ("iam", None) => resource == "root",
+            ("sts", Some(("federated-user", name))) => is_name(name),
+            _ => false,
+        }
+    }
+
+    /// `None`: it has no name, or the words contradict each other.
+    fn read(arn: &'a str, account: &'a str, user_id: &'a str) -> Option<Self> {
+        let [partition, service, region, _, resource] = parts(arn)?;
+        if !region.is_empty() {
             return None;
         }
         let named = |kind, resource: &str, session, unique_id| {
@@ -53,9 +101,7 @@ impl<'a> Principal<'a> {
                 is_sound.then(|| named(PrincipalKind::Role, &resource, Some(session), unique_id))?
             }
             ("iam", Some(("user", name))) => {
-                let is_sound = name.split('/').all(|part| !part.is_empty())
-                    && name.rsplit('/').next().is_some_and(is_name);
-                is_sound.then(|| named(PrincipalKind::User, resource, None, user_id))?
+                is_user(name).then(|| named(PrincipalKind::User, resource, None, user_id))?
             }
             ("iam", None) if resource == "root" && user_id == account => Some(Principal {
                 kind: PrincipalKind::Root,
@@ -132,6 +178,9 @@ impl<'a> ArnPattern<'a> {
     pub(crate) fn read(text: &'a str) -> Result<Self, ArnPatternFault> {
         let [partition, service, region, account, resource] =
             parts(text).ok_or(ArnPatternFault::Parts)?;
+        if resource.contains(':') {
+            return Err(ArnPatternFault::Parts);
+        }
         if partition.contains('*') || !is_account(account) {
             return Err(ArnPatternFault::Wildcard);
         }
@@ -162,20 +211,30 @@ impl<'a> ArnPattern<'a> {
     }
 }
 
-/// Partition, service, region, account and resource. A resource of those who call has no colon.
+/// Partition, service, region, account and resource, which alone may have a colon.
 fn parts(arn: &str) -> Option<[&str; 5]> {
-    let mut parts = arn.split(':');
+    let mut parts = arn.splitn(6, ':');
     if parts.next() != Some("arn") {
         return None;
     }
-    let found = [
+    Some([
         parts.next()?,
         parts.next()?,
         parts.next()?,
         parts.next()?,
         parts.next()?,
-    ];
-    parts.next().is_none().then_some(found)
+    ])
+}
+
+/// A user's name behind its path. A pattern parts the path by `/`, and `*` stays within a part.
+fn is_user(text: &str) -> bool {
+    let is_plain = |part: &str| {
+        !part.is_empty()
+            && part
+                .bytes()
+                .all(|byte| byte.is_ascii_graphic() && byte != b':')
+    };
+    text.split('/').all(is_plain) && text.rsplit('/').next().is_some_and(is_name)
 }
 
 /// Twelve digits.

@@ -40,7 +40,7 @@ use crate::egress::{Egress, OutboundBounds, OutboundClient};
 use crate::reason::Reason;
 
 use answer::StsAnswer;
-use arn::Principal;
+use arn::{Principal, StsWords};
 use endpoints::hosts;
 use proof::AwsProof;
 
@@ -249,14 +249,27 @@ impl AwsIssuer {
                 account,
                 arn,
                 user_id,
-            } => match Principal::read(&arn, &account, &user_id) {
-                None => {
+            } => match StsWords::read(&arn, &account, &user_id) {
+                StsWords::Senseless => {
                     tracing::warn!(issuer = %self.name, "AWS's answer names no caller that makes sense");
                     Opinion::Unavailable(Reason::AwsUnavailable)
                 }
-                Some(principal) => self.opinion(&principal, certificate, expires_unix_seconds),
+                StsWords::Unnamed { partition, account } => {
+                    Opinion::Refused(match self.is_ours(partition, account) {
+                        true => Reason::AwsCallerUnnamed,
+                        false => Reason::AwsAccountUnknown,
+                    })
+                }
+                StsWords::Named(principal) => {
+                    self.opinion(&principal, certificate, expires_unix_seconds)
+                }
             },
         }
+    }
+
+    fn is_ours(&self, partition: &str, account: &str) -> bool {
+        let mut accounts = self.settings.accounts.iter();
+        partition == self.settings.partition && accounts.any(|known| known == account)
     }
 
     fn opinion(
@@ -265,13 +278,7 @@ impl AwsIssuer {
         certificate: Option<Arc<CertificateFacts>>,
         expires_unix_seconds: i64,
     ) -> Opinion {
-        let is_ours = principal.partition == self.settings.partition
-            && self
-                .settings
-                .accounts
-                .iter()
-                .any(|account| account == principal.account);
-        if !is_ours {
+        if !self.is_ours(principal.partition, principal.account) {
             return Opinion::Refused(Reason::AwsAccountUnknown);
         }
         Opinion::Holds(Arc::new(Facts {

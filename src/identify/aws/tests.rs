@@ -199,7 +199,8 @@ async fn an_answer_is_an_identity_a_refusal_or_an_outage() {
         let body = row.get(2..).unwrap_or_default().join(" | ");
         let body = match body.strip_prefix("{caller ") {
             Some(words) => {
-                let (arn, user) = words.trim_end_matches('}').split_once(' ').unwrap();
+                let words = String::from_utf8(bytes(words.trim_end_matches('}'))).unwrap();
+                let (arn, user) = words.split_once(' ').unwrap();
                 let result = serde_json::json!({"Account": ACCOUNT, "Arn": arn, "UserId": user});
                 serde_json::json!({"GetCallerIdentityResponse": {"GetCallerIdentityResult": result,
                                    "ResponseMetadata": {"RequestId": "x"}}})
@@ -445,7 +446,9 @@ async fn ten_thousand_callers_fit() {
             "arn:aws:sts::{ACCOUNT}:assumed-role/checkout-workers-{number}/i-0123456789abcdef{number}"
         );
         let user = format!("AROACKCEVSQ6C2EXAMPLE:i-0123456789abcdef{number}");
-        let principal = Principal::read(&arn, ACCOUNT, &user).unwrap();
+        let StsWords::Named(principal) = StsWords::read(&arn, ACCOUNT, &user) else {
+            panic!("{arn}")
+        };
         let opinion = issuer.opinion(&principal, None, NOW + 900);
         let evidence = Evidence::of(arn.as_bytes(), None, None);
         let now = UnixMillis(NOW * 1000);
