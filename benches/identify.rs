@@ -360,6 +360,7 @@ fn role(criterion: &mut Criterion) {
         egress: Default::default(),
         calls_per_second: 10_000,
         concurrent_calls: 16,
+        attributes: Vec::new(),
     };
     let open = || {
         let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));

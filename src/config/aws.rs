@@ -7,15 +7,15 @@
 use std::time::Duration;
 
 use super::egress::{own, route};
-use super::issuer_parts::issuer_name;
+use super::issuer_parts::{issuer_name, proven_attributes};
 use super::limits::duration_between;
 use super::raw::{RawAws, RawIssuer, RawSwitch};
 use super::report::{ConfigFindings, Content};
 use crate::document::{Spanned, name, names, nearest};
 use crate::egress::{Egress, host_and_port};
 use crate::identify::{
-    AwsSettings, StsEndpoints, has_dual_stack, has_fips, has_global_endpoint, is_account,
-    is_region_of, partitions,
+    AwsAttributeSource, AwsSettings, AwsWord, StsEndpoints, has_dual_stack, has_fips,
+    has_global_endpoint, is_account, is_region_of, partitions,
 };
 
 /// STS's own bound on the age of a signature.
@@ -123,6 +123,7 @@ fn one(
         egress,
         calls_per_second: raw.calls_per_second.unwrap_or(50),
         concurrent_calls: raw.concurrent.unwrap_or(16),
+        attributes: attributes(report, raw, index),
     };
     if let (Some(first), Some(at)) = (settings.hosts().first(), raw.regions.first()) {
         let (host, port) = settings
@@ -132,6 +133,31 @@ fn one(
         route(report, &settings.egress, at, (true, &host, port));
     }
     Some(settings)
+}
+
+fn attributes(
+    report: &mut ConfigFindings<'_>,
+    raw: &RawAws,
+    index: usize,
+) -> Vec<AwsAttributeSource> {
+    let whole = format!("aws[{index}].attributes_from");
+    proven_attributes(
+        report,
+        &raw.attributes_from,
+        &whole,
+        |report, key, written| {
+            let word = written.value.as_str();
+            let known = AwsWord::ALL.map(AwsWord::name);
+            let Some(word) = AwsWord::named(word) else {
+                let message = format!("`{whole}.{key}` is nothing that AWS tells of a caller");
+                let hint = format!("there are {}", names(known));
+                report.error_with_hint(written, message, hint);
+                return None;
+            };
+            let name = key.into();
+            Some(AwsAttributeSource { name, word })
+        },
+    )
 }
 
 fn audience(report: &mut ConfigFindings<'_>, at: &Spanned<String>, subject: &str) {

@@ -345,7 +345,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     }
     let ingest = ingest::ingest(report, &raw.ingest);
     if !ingest.stamp {
-        issuers::without_stamp(report, &raw.issuers);
+        issuers::without_stamp(report, &raw.issuers, &raw.aws);
     }
     let of_known = settings.iter().zip(&backends.list);
     for (one, _) in of_known.filter(|(_, written)| written.is_known) {

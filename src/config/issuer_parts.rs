@@ -10,7 +10,7 @@ use super::claims::claim;
 use super::limits::{duration_between, hours};
 use super::raw::RawIssuer;
 use super::report::ConfigFindings;
-use crate::document::{Spanned, name, names, nearest};
+use crate::document::{Entries, Spanned, name, names, nearest};
 use crate::identify::{
     AttributeSource, CLIENT_CERTIFICATES, CLIENT_TOKENS, PROVEN_ATTRIBUTES, WEBHOOKS,
 };
@@ -95,9 +95,23 @@ pub(crate) fn attributes_from(
     raw: &RawIssuer,
     index: usize,
 ) -> Vec<AttributeSource> {
-    let mut sources = Vec::new();
     let whole = format!("issuers[{index}].attributes_from");
-    for (attribute, path) in &raw.attributes_from {
+    proven_attributes(report, &raw.attributes_from, &whole, |report, key, path| {
+        let claim = claim(report, Some(path), &format!("{whole}.{key}"), "")?;
+        let name = key.into();
+        Some(AttributeSource { name, claim })
+    })
+}
+
+/// The entries of an `attributes_from`, whose names are checked here; `source` reads what stands for the value.
+pub(crate) fn proven_attributes<S>(
+    report: &mut ConfigFindings<'_>,
+    entries: &Entries<Spanned<String>>,
+    whole: &str,
+    mut source: impl FnMut(&mut ConfigFindings<'_>, &str, &Spanned<String>) -> Option<S>,
+) -> Vec<S> {
+    let mut sources = Vec::new();
+    for (attribute, written) in entries {
         let key = attribute.value.as_str();
         if !(1..=ATTRIBUTE_NAME_LIMIT_BYTES).contains(&key.len())
             || key.chars().any(char::is_control)
@@ -113,11 +127,7 @@ pub(crate) fn attributes_from(
                 format!("`{whole}`: names that begin with `{RESERVED}` are the gateway's own");
             report.error_with_hint(attribute, message, "choose another name");
         }
-        let claim = claim(report, Some(path), &format!("{whole}.{key}"), "");
-        sources.extend(claim.map(|claim| AttributeSource {
-            name: key.into(),
-            claim,
-        }));
+        sources.extend(source(report, key, written));
         if sources.len() == PROVEN_ATTRIBUTES + 1 {
             let message = format!("`{whole}` has more than {PROVEN_ATTRIBUTES} attributes");
             report.error(attribute, message);

@@ -17,7 +17,7 @@ use super::issuer_parts::{
     times,
 };
 use super::limits::{duration_between, hours};
-use super::raw::{RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawProof, RawTokens};
+use super::raw::{RawAws, RawEmailUnverified, RawIssuer, RawKeys, RawLogin, RawProof, RawTokens};
 use super::report::{ConfigFindings, Content};
 use super::spiffe::trust_domain;
 use super::vault;
@@ -107,11 +107,20 @@ pub(crate) fn issuers(
 }
 
 /// Reports what issuers are to prove of resources that are not read.
-pub(crate) fn without_stamp(report: &mut ConfigFindings<'_>, raw: &[RawIssuer]) {
-    for (index, issuer) in raw.iter().enumerate() {
-        if let Some((first, _)) = issuer.attributes_from.0.first() {
+pub(crate) fn without_stamp(
+    report: &mut ConfigFindings<'_>,
+    issuers: &[RawIssuer],
+    accounts: &[RawAws],
+) {
+    let of_issuers = issuers.iter().map(|issuer| &issuer.attributes_from);
+    let of_accounts = accounts.iter().map(|account| &account.attributes_from);
+    let of_accounts = of_accounts.enumerate().map(|one| ("aws", one));
+    let of_issuers = of_issuers.enumerate().map(|one| ("issuers", one));
+    let written = of_issuers.chain(of_accounts);
+    for (section, (index, entries)) in written {
+        if let Some((first, _)) = entries.0.first() {
             let message = format!(
-                "`issuers[{index}].attributes_from` cannot be kept: with `ingest.stamp: off` exports pass unread"
+                "`{section}[{index}].attributes_from` cannot be kept: with `ingest.stamp: off` exports pass unread"
             );
             let hint = "leave it out, or have exports read (`stamp: on`)";
             report.error_with_hint(first, message, hint);

@@ -64,7 +64,7 @@ pub(crate) use aws::{
     ArnPattern, has_dual_stack, has_fips, has_global_endpoint, is_account, is_region_of,
     partitions, regional_host,
 };
-pub use aws::{AwsSettings, StsEndpoints};
+pub use aws::{AwsAttributeSource, AwsSettings, AwsWord, StsEndpoints};
 pub(crate) use bundle::{BUNDLE_REFRESH, BUNDLE_STALE};
 pub(crate) use certificate::own_trust_domain;
 pub use claim_path::ClaimPath;

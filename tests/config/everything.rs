@@ -196,6 +196,7 @@ fn every_key_arrives_in_the_checked_settings() {
             egress: Egress::Direct,
             calls_per_second: 5,
             concurrent_calls: 2,
+            attributes: Vec::new(),
         }]
     );
     assert_eq!(checked.revocations, Some(at("revocations.yaml")));

@@ -286,6 +286,38 @@ async fn an_outage_of_aws_refuses_no_caller() {
     assert_eq!(export(&fresh).await.status, 200);
 }
 
+/// Scenario: the gateway stamps what AWS tells of a caller; a role and a user export, and say something else of themselves. Guarantees:
+/// the resource holds AWS's word once, and nothing under the name of what AWS did not tell.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_aws_tells_of_a_caller_is_stamped() {
+    let sources = ", attributes_from: { aws.session: session, cloud.account.id: account, aws.unique: unique_id }";
+    let mut plan = stage::plan(&[]).with_aws_and(sources);
+    plan.policy.push_str(&format!(
+        "  - {{ name: users, subjects: [{{ aws: \"arn:aws:iam::{AWS_ACCOUNT}:user/ada\" }}], role: reporter, apps: [shop/checkout] }}\n"
+    ));
+    let world = stage::start(plan).await;
+    for caller in [lambda(), AwsCaller::user(AWS_ACCOUNT, "ada")] {
+        sts(&world).add(caller.clone());
+        world.emulator.clear();
+        let token = world.aws_token(&caller, &Clock::system());
+        let sample = Sample::traces("some-service", 1)
+            .attribute("aws.session", "i-forged")
+            .attribute("aws.unique", "AIDAFORGED");
+        let sender = world.plain_caller().bearer(&token);
+        let answer = sender.export(&sample, Encoding::Protobuf).await.unwrap();
+        assert_eq!(answer.status, 200, "{}", answer.text());
+        let exports = world.emulator.exports();
+        let resource = &exports[0].resources[0];
+        let (unique, session) = match caller.user_id.split_once(':') {
+            Some((unique, session)) => (unique, vec![session]),
+            None => (caller.user_id.as_str(), Vec::new()),
+        };
+        assert_eq!(resource.values("aws.session"), session);
+        assert_eq!(resource.values("aws.unique"), [unique]);
+        assert_eq!(resource.values("cloud.account.id"), [AWS_ACCOUNT]);
+    }
+}
+
 /// Scenario: AWS names a caller in a way that no policy can write: an instance's own identity, a user beneath a path with a colon.
 /// Guarantees: it is refused like who may do nothing, and not told to come again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

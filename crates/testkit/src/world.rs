@@ -55,10 +55,25 @@ pub struct WorldPlan {
     /// Where those listen who are told of alerts.
     pub receiver: SocketAddr,
     pub clock: Clock,
-    /// Whether AWS's STS is there, and the gateway knows the callers of `AWS_ACCOUNT`.
-    pub aws: bool,
+    /// AWS's STS, whose callers of `AWS_ACCOUNT` the gateway knows.
+    pub aws: AwsPlan,
     /// Told each time that the files have been read, before anything is made of them.
     pub after_reading: Option<AfterReading>,
+}
+
+/// Where a world's STS is.
+#[derive(Clone, Debug, Default)]
+pub enum AwsPlan {
+    /// Nowhere: the gateway knows no callers of AWS.
+    #[default]
+    Absent,
+    /// The world's own.
+    Own {
+        /// Further members of the gateway's entry, with a comma before each.
+        more: String,
+    },
+    /// Another world's: this one is a replica of its gateway.
+    Elsewhere { entry: String },
 }
 
 /// Given the world's folder.
@@ -66,8 +81,24 @@ pub type AfterReading = Arc<dyn Fn(&Path) + Send + Sync>;
 
 impl WorldPlan {
     /// The same, where roles of AWS may call: those named `checkout-*` report to `shop/checkout`.
-    pub fn with_aws(mut self) -> Self {
-        self.aws = true;
+    pub fn with_aws(self) -> Self {
+        self.with_aws_and("")
+    }
+
+    /// The same with further members of the gateway's entry, with a comma before each.
+    pub fn with_aws_and(self, more: &str) -> Self {
+        let more = more.to_owned();
+        self.knowing_aws(AwsPlan::Own { more })
+    }
+
+    /// The same with the STS of another world.
+    pub fn with_aws_of(self, sts: &Sts) -> Self {
+        let entry = aws(sts, "");
+        self.knowing_aws(AwsPlan::Elsewhere { entry })
+    }
+
+    fn knowing_aws(mut self, plan: AwsPlan) -> Self {
+        self.aws = plan;
         self.policy.push_str(&format!(
             "  - {{ name: checkout-lambdas, subjects: [{{ aws: \"arn:aws:iam::{AWS_ACCOUNT}:role/checkout-*\" }}], \
              role: reporter, apps: [shop/checkout] }}\n"
@@ -113,7 +144,7 @@ impl Default for WorldPlan {
             admin: SocketAddr::from(([127, 0, 0, 1], 0)),
             receiver: SocketAddr::from(([127, 0, 0, 1], 0)),
             clock: Clock::system(),
-            aws: false,
+            aws: AwsPlan::Absent,
             after_reading: None,
         }
     }
@@ -152,12 +183,15 @@ impl World {
         let projects = plan.emulator.projects.clone();
         let emulator = Emulator::start_with(plan.emulator).await?;
         let receiver = Receiver::start(plan.receiver).await?;
-        let sts = match plan.aws {
-            true => {
+        let (sts, entry) = match plan.aws {
+            AwsPlan::Own { more } => {
                 let clock = plan.clock.clone();
-                Some(Sts::start(&[AWS_REGION], move || clock.now().seconds()).await?)
+                let sts = Sts::start(&[AWS_REGION], move || clock.now().seconds()).await?;
+                let entry = aws(&sts, &more);
+                (Some(sts), entry)
             }
-            false => None,
+            AwsPlan::Elsewhere { entry } => (None, entry),
+            AwsPlan::Absent => (None, String::new()),
         };
         let config = plan
             .config
@@ -174,10 +208,7 @@ impl World {
             true => config,
             false => format!("{config}\n{UNHURRIED}\n"),
         };
-        let config = match &sts {
-            Some(sts) => format!("{config}\n{}", aws(sts)),
-            None => config,
-        };
+        let config = format!("{config}\n{entry}");
         furnish(folder.path(), &config, &plan.policy, &projects, &plan.clock)
             .map_err(|error| format!("the world's files: {error}"))?;
         for (name, text) in &plan.files {
@@ -287,10 +318,10 @@ pub const AWS_REGION: &str = "eu-west-1";
 pub const AWS_AUDIENCE: &str = "lightkeeper:gateway.acme.example";
 
 /// `aws:` of the configuration.
-fn aws(sts: &Sts) -> String {
+fn aws(sts: &Sts, more: &str) -> String {
     format!(
         "aws:\n  - {{ name: aws, audience: \"{AWS_AUDIENCE}\", accounts: [\"{AWS_ACCOUNT}\"], regions: [{AWS_REGION}], \
-         connect: \"{}\", ca: \"{}\" }}\n",
+         connect: \"{}\", ca: \"{}\"{more} }}\n",
         sts.address(),
         sts.ca().display()
     )

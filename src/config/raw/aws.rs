@@ -8,8 +8,8 @@ use serde::Deserialize;
 
 use super::egress::RawProxy;
 use super::forms::RawSwitch;
-use crate::document::Spanned;
 use crate::document::quantity::RawDuration;
+use crate::document::{Entries, Spanned};
 
 /// The callers of some AWS accounts, who show a call to AWS that they signed.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,4 +50,8 @@ pub(crate) struct RawAws {
     /// How many questions are under way at most; default 16.
     #[schemars(range(min = 1, max = 1_000))]
     pub concurrent: Option<u32>,
+    /// Attributes that are written on exports' resources as AWS tells them of the caller, each with what it is: `session`,
+    /// `account` or `unique_id`. What the sender says under these names never counts. At most 16.
+    #[serde(default)]
+    pub attributes_from: Entries<Spanned<String>>,
 }

@@ -35,6 +35,7 @@ use super::doubts::Doubts;
 use super::event::shown;
 use super::facts::{AwsFacts, CertificateFacts, Facts, Method};
 use super::issuer::{IssuerCause, IssuerFault, proxies, trusted};
+use super::proven::ProvenAttribute;
 use crate::clock::UnixMillis;
 use crate::egress::{Egress, OutboundBounds, OutboundClient};
 use crate::reason::Reason;
@@ -73,6 +74,48 @@ pub struct AwsSettings {
     pub egress: Egress,
     pub calls_per_second: u32,
     pub concurrent_calls: u32,
+    /// The attributes of resources that AWS's word proves; at most `PROVEN_ATTRIBUTES`, each once.
+    pub attributes: Vec<AwsAttributeSource>,
+}
+
+/// An attribute, and the word of AWS's that proves it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsAttributeSource {
+    pub name: Arc<str>,
+    pub word: AwsWord,
+}
+
+/// What AWS tells of a caller beside its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AwsWord {
+    Account,
+    UniqueId,
+    /// The session's name, which is chosen by those who may assume the role.
+    Session,
+}
+
+impl AwsWord {
+    pub(crate) const ALL: [AwsWord; 3] = [AwsWord::Session, AwsWord::Account, AwsWord::UniqueId];
+
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            AwsWord::Account => "account",
+            AwsWord::UniqueId => "unique_id",
+            AwsWord::Session => "session",
+        }
+    }
+
+    pub(crate) fn named(text: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|word| word.name() == text)
+    }
+
+    fn of<'a>(self, principal: &Principal<'a>) -> Option<&'a str> {
+        match self {
+            AwsWord::Account => Some(principal.account),
+            AwsWord::UniqueId => Some(principal.unique_id),
+            AwsWord::Session => principal.session,
+        }
+    }
 }
 
 impl AwsSettings {
@@ -281,6 +324,11 @@ impl AwsIssuer {
         if !self.is_ours(principal.partition, principal.account) {
             return Opinion::Refused(Reason::AwsAccountUnknown);
         }
+        let sources = self.settings.attributes.iter();
+        let attributes = sources.map(|source| ProvenAttribute {
+            name: source.name.clone(),
+            value: source.word.of(principal).map(Into::into),
+        });
         Opinion::Holds(Arc::new(Facts {
             method: Method::Aws,
             issuer: self.name.clone(),
@@ -289,7 +337,7 @@ impl AwsIssuer {
             groups: Vec::new(),
             claims: serde_json::Map::new(),
             certificate,
-            attributes: Vec::new(),
+            attributes: attributes.collect(),
             client_binding: None,
             aws: Some(Arc::new(AwsFacts {
                 kind: principal.kind,

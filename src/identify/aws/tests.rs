@@ -41,6 +41,7 @@ fn settings() -> AwsSettings {
         egress: Egress::Direct,
         calls_per_second: 50,
         concurrent_calls: 16,
+        attributes: Vec::new(),
     }
 }
 
