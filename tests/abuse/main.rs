@@ -6,6 +6,8 @@ mod again;
 #[cfg(test)]
 mod agents;
 #[cfg(test)]
+mod aws;
+#[cfg(test)]
 mod chance;
 #[cfg(test)]
 mod codings;

@@ -286,6 +286,44 @@ async fn an_outage_of_aws_refuses_no_caller() {
     assert_eq!(export(&fresh).await.status, 200);
 }
 
+/// Scenario: one configuration at two replicas; a role shows one proof at both, again and again until it ends. Guarantees: it is good at
+/// each, AWS is asked once by each and once more when its word is old, and it ends at both at the same second.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_is_good_at_every_replica() {
+    let (clock, hand) = Clock::manual(Clock::system().now());
+    let plan = || WorldPlan {
+        clock: clock.clone(),
+        ..stage::plan(&[])
+    };
+    let one = stage::start(plan().with_aws()).await;
+    let sts = sts(&one);
+    sts.add(lambda());
+    let other = stage::start(plan().with_aws_of(sts)).await;
+    let token = one.aws_token(&lambda(), &clock);
+    let callers = [&one, &other].map(|world| world.plain_caller().bearer(&token));
+    for (seconds, status, calls) in [
+        (0, 200, 2),
+        (1, 200, 2),
+        (298, 200, 2),
+        (1, 200, 4),
+        (599, 200, 6),
+        (1, 401, 6),
+        (3600, 401, 6),
+    ] {
+        hand.fetch_add(seconds * 1000, Ordering::Relaxed);
+        for caller in &callers {
+            for _ in 0..2 {
+                let answer = export(caller).await;
+                assert_eq!(answer.status, status, "{seconds}: {}", answer.text());
+            }
+        }
+        assert_eq!(sts.calls().len(), calls, "{seconds}");
+    }
+    for world in [&one, &other] {
+        assert_eq!(world.emulator.exports().len(), 10);
+    }
+}
+
 /// Scenario: the gateway stamps what AWS tells of a caller; a role and a user export, and say something else of themselves. Guarantees:
 /// the resource holds AWS's word once, and nothing under the name of what AWS did not tell.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
