@@ -90,6 +90,8 @@ pub enum SecretFault {
     Unprintable,
     #[error("is larger than {} bytes", SECRET_LIMIT_BYTES)]
     TooLarge,
+    #[error("is not a file")]
+    NotAFile,
     #[error("cannot be read: {0}")]
     Unreadable(std::io::ErrorKind),
     #[error("is not set")]
@@ -119,6 +121,7 @@ impl SecretRef {
             SecretRef::File(path) => match document::read(path, SECRET_LIMIT_BYTES) {
                 Ok(mut bytes) => std::mem::take(&mut *bytes),
                 Err(ReadFault::TooLarge) => return Err(SecretFault::TooLarge),
+                Err(ReadFault::NotAFile) => return Err(SecretFault::NotAFile),
                 Err(ReadFault::Unreadable(kind)) => return Err(SecretFault::Unreadable(kind)),
             },
             SecretRef::Env(name) => match std::env::var(name) {

@@ -21,7 +21,7 @@ use crate::apps::{BackendId, Glob, Mark};
 use crate::causes::chain;
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{WayOut, upstream_way, ways_out};
-use crate::document::Diagnostic;
+use crate::document::{self, Diagnostic, ReadFault};
 use crate::explain;
 use crate::explain::{DescribedHeadFault, Judged, Marks, Stages};
 use crate::identify::{
@@ -102,7 +102,7 @@ enum ExplainFault {
     File {
         path: PathBuf,
         #[source]
-        cause: io::Error,
+        cause: ReadFault,
     },
     #[error("`{}` holds no token", .0.display())]
     NoToken(PathBuf),
@@ -127,12 +127,18 @@ fn issuers(faults: &[IssuerFault]) -> String {
     lines.collect::<Vec<_>>().join("\n")
 }
 
-/// The text of a file that an argument names.
+/// A token, claims or certificates; the gateway itself takes no head as large.
+const ARGUMENT_LIMIT_BYTES: u64 = 16 << 20;
+
+/// The text of a file that an argument names, which may be a pipe.
 fn text_of(path: &Path) -> Result<String, ExplainFault> {
-    std::fs::read_to_string(path).map_err(|cause| ExplainFault::File {
+    let fault = |cause| ExplainFault::File {
         path: path.to_owned(),
         cause,
-    })
+    };
+    let mut content = document::read_any(path, ARGUMENT_LIMIT_BYTES).map_err(fault)?;
+    String::from_utf8(std::mem::take(&mut *content))
+        .map_err(|_| fault(ReadFault::Unreadable(io::ErrorKind::InvalidData)))
 }
 
 async fn walk(

@@ -12,7 +12,7 @@ use crate::authorize::{Policy, PolicySurroundings};
 use crate::causes::{chain, lines};
 use crate::clock::{Clock, UnixMillis};
 use crate::config::{self, Checked, Glance, LogSettings, WayOut};
-use crate::document::Diagnostic;
+use crate::document::{self, Diagnostic};
 use crate::identify::{LoginSettings, RevocationList, RevocationSurroundings};
 use crate::profiles::Profile;
 use crate::state;
@@ -182,7 +182,7 @@ fn read_policy(
     findings: &mut Vec<Diagnostic>,
 ) -> Option<Arc<Policy>> {
     let file = &around.policy;
-    let text = text.map_or_else(|| std::fs::read_to_string(file), |text| Ok(text.to_owned()));
+    let text = text.map_or_else(|| document::text(file), |text| Ok(text.to_owned()));
     let text = match text {
         Ok(text) => text,
         Err(error) => {
@@ -190,7 +190,7 @@ fn read_policy(
                 file,
                 0,
                 0,
-                format!("the policy cannot be read: {}", error.kind()),
+                format!("the policy cannot be read: {error}"),
             ));
             return None;
         }
@@ -218,10 +218,10 @@ impl Loaded {
         let Some(file) = &checked.revocations else {
             return;
         };
-        let text = match std::fs::read_to_string(file) {
+        let text = match document::text(file) {
             Ok(text) => text,
             Err(error) => {
-                let message = format!("the revocations cannot be read: {}", error.kind());
+                let message = format!("the revocations cannot be read: {error}");
                 self.findings.push(Diagnostic::error(file, 0, 0, message));
                 return;
             }

@@ -207,18 +207,12 @@ pub(crate) fn read(path: &Path, hint: Option<String>) -> Result<Zeroizing<Vec<u8
         ErrorKind::NotFound => fault("names a file that does not exist".to_owned()),
         kind => fault(format!("names a file that cannot be read: {kind}")),
     };
-    // Opening a pipe would wait for its writer.
-    if !std::fs::metadata(path)
-        .map_err(|error| unreadable(error.kind()))?
-        .is_file()
-    {
-        return Err(fault("names something that is not a file".to_owned()));
-    }
     document::read(path, CONTENT_LIMIT_BYTES).map_err(|read| match read {
         ReadFault::TooLarge => fault(format!(
             "names a file that is larger than {} MiB",
             CONTENT_LIMIT_BYTES >> 20
         )),
+        ReadFault::NotAFile => fault("names something that is not a file".to_owned()),
         ReadFault::Unreadable(kind) => unreadable(kind),
     })
 }

@@ -70,10 +70,10 @@ fn read(
     path: &Path,
     check_contents: fn(&Path, &[report::NamedFile]) -> Vec<Diagnostic>,
 ) -> (Option<Checked>, Vec<Diagnostic>) {
-    let text = match std::fs::read_to_string(path) {
+    let text = match document::text(path) {
         Ok(text) => text,
         Err(error) => {
-            let message = format!("the configuration cannot be read: {}", error.kind());
+            let message = format!("the configuration cannot be read: {error}");
             return (None, vec![Diagnostic::error(path, 0, 0, message)]);
         }
     };
@@ -174,7 +174,7 @@ pub(crate) fn glance(path: &Path) -> Option<Glance> {
             trust_domain,
         })
     };
-    let lenient: Lenient = serde_saphyr::from_str(&std::fs::read_to_string(path).ok()?).ok()?;
+    let lenient: Lenient = serde_saphyr::from_str(&document::text(path).ok()?).ok()?;
     let mut authorities: Vec<CertificateAuthority> = Vec::new();
     for listener in lenient.listeners {
         for authority in listener.tls.client_ca.as_array().into_iter().flatten() {

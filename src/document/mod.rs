@@ -21,7 +21,7 @@ mod walk;
 
 pub use diagnostic::Diagnostic;
 pub(crate) use diagnostic::{Severity, name, names, path};
-pub(crate) use file::{ReadFault, read};
+pub(crate) use file::{ReadFault, read, read_any, text};
 pub(crate) use spanned::{Entries, Spanned};
 pub(crate) use suggest::nearest;
 

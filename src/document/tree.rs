@@ -13,7 +13,7 @@ use serde_saphyr::granit_parser::{self, Event, Marker, Parser, ScalarStyle, Scan
 use super::diagnostic::Diagnostic;
 
 /// The largest file that is read, in bytes: a policy with ten thousand apps is far below it.
-pub(crate) const TEXT_LIMIT_BYTES: usize = 4 << 20;
+pub(super) const TEXT_LIMIT_BYTES: usize = 4 << 20;
 /// The deepest nesting: thirty apps inside each other, at two levels each.
 pub(crate) const DEPTH_LIMIT: usize = 64;
 /// The most nodes (mappings, lists and scalars) in one file.

@@ -13,6 +13,8 @@ use crate::document::{self, ReadFault};
 pub(crate) enum UnreadableFile {
     #[error("`{}` is larger than {limit_bytes} bytes", .path.display())]
     TooLarge { path: PathBuf, limit_bytes: u64 },
+    #[error("`{}` is not a file", .0.display())]
+    NotAFile(PathBuf),
     #[error("`{}` cannot be read: {kind}", .path.display())]
     Unreadable { path: PathBuf, kind: ErrorKind },
 }
@@ -25,6 +27,7 @@ pub(super) fn read(path: &Path, limit_bytes: u64) -> Result<Vec<u8>, UnreadableF
             path: path.to_owned(),
             limit_bytes,
         }),
+        Err(ReadFault::NotAFile) => Err(UnreadableFile::NotAFile(path.to_owned())),
         Err(ReadFault::Unreadable(kind)) => Err(UnreadableFile::Unreadable {
             path: path.to_owned(),
             kind,

@@ -9,10 +9,14 @@ use std::path::PathBuf;
 use super::Snapshot;
 use crate::apps::AppPath;
 use crate::clock::UnixMillis;
+use crate::document;
 use crate::route::Upstream;
 
 /// How many things of one kind are named.
 const LISTED: usize = 8;
+
+/// The largest file that any part of the gateway reads.
+pub(crate) const WATCHED_LIMIT_BYTES: u64 = 16 << 20;
 
 /// Each file's digest; `None`: it could not be read.
 pub(crate) type Digests = BTreeMap<PathBuf, Option<[u8; 32]>>;
@@ -56,7 +60,8 @@ pub(crate) fn marks(files: &[PathBuf]) -> Vec<Option<Mark>> {
 /// Reads and digests files.
 pub(crate) fn digests(files: &[PathBuf]) -> Digests {
     let digest = |file: &PathBuf| {
-        let content = std::fs::read(file).ok()?;
+        // What is larger than that is read by none.
+        let content = document::read(file, WATCHED_LIMIT_BYTES).ok()?;
         <[u8; 32]>::try_from(
             aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, &content).as_ref(),
         )

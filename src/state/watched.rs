@@ -194,4 +194,42 @@ mod tests {
         assert!(third, "the file was not read again");
         watching.abort();
     }
+
+    /// Scenario: what stands at a watched path is a pipe for a while, then a file of a terabyte, then a file again.
+    /// Guarantees: no look waits for a writer or reads without end, so that the file is taken over once it is there.
+    #[tokio::test(start_paused = true)]
+    async fn what_is_no_file_does_not_end_the_watch() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("revocations.yaml");
+        std::fs::write(&file, "first").unwrap();
+        let watched = Arc::new(WatchedFiles::new(vec![file.clone()], READ_AT));
+        let (reloads, mut reloaded) = tokio::sync::watch::channel(0);
+        let watching = {
+            let watched = watched.clone();
+            tokio::spawn(async move {
+                let reload = || async {
+                    watched.refused(watched.read());
+                    reloads.send_modify(|count| *count += 1);
+                };
+                watched.watch(reload).await;
+            })
+        };
+        let next = folder.path().join("next");
+        let mut is_seen = async |within: Duration| {
+            let before = *reloaded.borrow();
+            std::fs::rename(&next, &file).unwrap();
+            let seen = reloaded.wait_for(|count| *count > before);
+            tokio::time::timeout(within, seen).await.is_ok()
+        };
+        let made = std::process::Command::new("mkfifo").arg(&next).status();
+        assert!(made.unwrap().success());
+        assert!(is_seen(SOON).await, "a pipe is no file any more");
+        let large = std::fs::File::create(&next).unwrap();
+        large.set_len(1 << 40).unwrap();
+        let seen = is_seen(10 * LOOK).await;
+        assert!(!seen, "what is too large is none that is read, either");
+        std::fs::write(&next, "second").unwrap();
+        assert!(is_seen(SOON).await, "a file is there again");
+        watching.abort();
+    }
 }
