@@ -413,9 +413,10 @@ pub(super) async fn judge(
         let (issuer, certificate) = (issuer.clone(), certificate.cloned());
         async move { issuer.ask(request, certificate, end_unix_seconds).await }
     };
+    let credential = proof.credential();
     let bearer = ProofBearer {
         address,
-        credential: Some(&proof.access_key),
+        credential: Some(&credential),
     };
     issuer.proven.judge(&evidence, bearer, now, ask).await
 }

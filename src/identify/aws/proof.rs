@@ -32,7 +32,7 @@ pub(super) struct AwsProof {
     pub host: Zeroizing<String>,
     pub region: String,
     /// The public half of the credential.
-    pub access_key: String,
+    access_key: String,
     /// `20261130T004500Z`.
     date: String,
     pub signed_unix_seconds: i64,
@@ -86,6 +86,13 @@ impl Parameters {
 }
 
 impl AwsProof {
+    /// Who signed, as far as it can be told before AWS says: the access key, and the token without which a session's key is
+    /// worth nothing. The key alone stands in logs, and who read it there is not who was accepted with it.
+    pub(super) fn credential(&self) -> Zeroizing<String> {
+        let token = self.security_token.as_ref().map_or("", |token| token);
+        Zeroizing::new(format!("{} {token}", self.access_key))
+    }
+
     /// Takes a token apart. `None`: it is not of the form, and nothing more is said of it.
     pub(super) fn parse(token: &[u8]) -> Option<Self> {
         if token.len() > TOKEN_LIMIT_BYTES {

@@ -421,6 +421,38 @@ fn room_without(world: &World, previous: &Identifier) -> Identifier {
     room(world, &[], Some(previous))
 }
 
+/// Scenario: at the address of a role that was accepted, others show its access key, which they read in a log, without its
+/// session's token or with one of their own. Guarantees: their refusals are their address's; the role goes on with proofs that
+/// are new.
+#[tokio::test]
+async fn an_access_key_from_a_log_holds_no_role_back() {
+    let world = World::new();
+    let sts = start(&world, &["eu-west-1"]).await;
+    sts.add(role());
+    let patient = AwsSettings {
+        calls_per_second: 1000,
+        ..settings_at(&sts)
+    };
+    let room = room(&world, &[patient], None);
+    let arn = || Ok(format!("arn:aws:iam::{ACCOUNT}:role/checkout"));
+    assert_eq!(verdict(&room, &call().token(&role().keys)).await, arn());
+    let at = |second| PresignedCall::new("eu-west-1", AUDIENCE, NOW - second);
+    for second in 0..90 {
+        let guessed = AwsKeys {
+            secret_key: "guessed".to_owned(),
+            session_token: (second % 2 == 0).then(|| "guessed".to_owned()),
+            ..role().keys
+        };
+        let told = verdict(&room, &at(second).token(&guessed)).await;
+        let is_refused = matches!(told, Err("aws_refused" | "proofs_penalty"));
+        assert!(is_refused, "{told:?}");
+    }
+    for second in 1..90 {
+        let own = at(second).token(&role().keys);
+        assert_eq!(verdict(&room, &own).await, arn(), "{second} s ago");
+    }
+}
+
 /// Scenario: many callers at once show the same new proof. Guarantees: AWS is asked once.
 #[tokio::test]
 async fn one_proof_is_one_question() {
