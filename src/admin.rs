@@ -1,6 +1,6 @@
 //! The operator's listener: metrics and probes.
 //!
-//! What it does: serves `/metrics /startupz /livez /readyz` on a listener, a thread and a runtime of its
+//! What it does: serves `/metrics /startupz /livez /readyz /audit/checkpoint` on a listener, a thread and a runtime of its
 //! own, so that neither a flood of calls nor a scrape disturbs the other. What it refuses to know: calls,
 //! credentials, and how to change anything. Invariants: read-only; nothing secret is ever shown; a new connection always
 //! finds a place, so that connections that ask nothing cannot keep a probe out.
@@ -167,10 +167,22 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
                 serde_json::to_vec(&readiness).unwrap_or_default().into(),
             )
         }
+        "/audit/checkpoint" => match shared.trail.checkpoint() {
+            Some(note) => text(
+                StatusCode::OK,
+                "text/plain; charset=utf-8",
+                note.to_string().into(),
+            ),
+            None => text(
+                StatusCode::NOT_FOUND,
+                media_type::TEXT,
+                "there is no checkpoint: `vault.audit_keys` makes them\n".into(),
+            ),
+        },
         _ => text(
             StatusCode::NOT_FOUND,
             media_type::TEXT,
-            "/metrics /startupz /livez /readyz\n".into(),
+            "/metrics /startupz /livez /readyz /audit/checkpoint\n".into(),
         ),
     }
 }

@@ -16,6 +16,7 @@ pub mod causes;
 pub(crate) mod pem;
 pub mod document;
 pub mod secret;
+pub(crate) mod transparency;
 pub mod egress;
 pub mod clock;
 pub mod limits;

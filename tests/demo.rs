@@ -16,6 +16,7 @@ mod commands;
 mod egress;
 mod init;
 pub mod program;
+mod sealed;
 mod shape;
 mod svids;
 mod trail;

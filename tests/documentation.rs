@@ -38,6 +38,13 @@ fn pages() -> Vec<PathBuf> {
 /// Where the links of a document lead within the repository.
 fn targets(document: &Path) -> Vec<PathBuf> {
     let text = std::fs::read_to_string(document).unwrap();
+    // What stands in a fence is a program's, and leads nowhere.
+    let outside = |(number, part): (usize, &'_ str)| (number % 2 == 0).then(|| part.to_owned());
+    let text: String = text
+        .split("\n```")
+        .enumerate()
+        .filter_map(outside)
+        .collect();
     let folder = document.parent().unwrap();
     let targets = text
         .split("](")

@@ -4,8 +4,12 @@
 //! What it refuses to know: how a decision was made, and any secret.
 //! Invariant: one record for each call that reaches us; a record that cannot be written is counted.
 
+mod kept;
 mod line;
+pub(crate) mod lines;
 mod record;
+mod rotate;
+pub(crate) mod seal;
 mod sequence;
 mod settings;
 mod sink;
@@ -14,5 +18,7 @@ mod writer;
 
 pub use record::timestamp;
 pub(crate) use record::{Items, PartRecord, Record, Who};
-pub use settings::{AuditSettings, OnFailure};
+pub use seal::SealFault;
+pub(crate) use seal::{SHORT_LIMIT, verifiers};
+pub use settings::{AuditSettings, Durability, OnFailure, RotationSettings, SealSettings};
 pub(crate) use trail::{Slot, Trail, TrailFault, Unwritable};

@@ -66,8 +66,13 @@ enum SequenceCause {
 
 /// The file beside an audit file.
 pub(crate) fn beside(audit: &Path) -> PathBuf {
-    let mut name = audit.as_os_str().to_owned();
-    name.push(".seq");
+    named_beside(audit, ".seq")
+}
+
+/// The file whose name goes on with `ending`.
+pub(super) fn named_beside(file: &Path, ending: &str) -> PathBuf {
+    let mut name = file.as_os_str().to_owned();
+    name.push(ending);
     PathBuf::from(name)
 }
 
@@ -128,6 +133,15 @@ impl Sequence {
             Err(error) => Err(refusal(error)),
         };
         probed.map_err(|cause| SequenceFault { path, cause })
+    }
+
+    /// Leaves out what is below this number, if anything is left of it.
+    pub(crate) fn begin_at(&mut self, number: u64) {
+        if number > self.next {
+            self.next = number;
+            // Nothing of the block above it may be taken.
+            self.end = self.end.min(number);
+        }
     }
 
     /// The next number. An error means that none may be given now.

@@ -9,6 +9,8 @@ use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::path::{Path, PathBuf};
 
+use serde::{Deserialize, Serialize};
+
 /// What bytes are appended to.
 pub(super) trait Sink: Sized {
     /// Appends some of them, and says how many.
@@ -21,7 +23,51 @@ pub(super) trait Sink: Sized {
     fn is_ended(&self) -> bool;
     /// What the name leads to now, if that is another one.
     fn successor(&self) -> io::Result<Option<Self>>;
-    fn sync(&mut self);
+    /// Which file it is, and how long; `None` where it is none that stays.
+    fn place(&self) -> Option<FilePlace>;
+    /// Brings what was written to the disk.
+    fn sync(&mut self) -> io::Result<()>;
+}
+
+/// An end of a file that was looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FilePlace {
+    pub device: u64,
+    pub inode: u64,
+    /// In bytes.
+    pub length: u64,
+}
+
+impl FilePlace {
+    /// Of a file that stays; `None` for a pipe or a device.
+    pub(super) fn of(file: &File) -> Option<Self> {
+        let found = file.metadata().ok()?;
+        found.is_file().then(|| Self::found(&found))
+    }
+
+    #[cfg(unix)]
+    pub(super) fn found(found: &std::fs::Metadata) -> Self {
+        use std::os::unix::fs::MetadataExt as _;
+        FilePlace {
+            device: found.dev(),
+            inode: found.ino(),
+            length: found.len(),
+        }
+    }
+
+    #[cfg(not(unix))]
+    pub(super) fn found(found: &std::fs::Metadata) -> Self {
+        FilePlace {
+            device: 0,
+            inode: 0,
+            length: found.len(),
+        }
+    }
+
+    /// Whether both are of one file.
+    pub(super) fn is_of(self, other: Self) -> bool {
+        (self.device, self.inode) == (other.device, other.inode)
+    }
 }
 
 /// Lines that are to be appended.
@@ -32,11 +78,14 @@ pub(super) struct Batch {
 }
 
 impl Batch {
-    /// Adds one. `write`: appends it, without its end.
-    pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) {
+    /// Adds one, and gives it back. `write`: appends it, without its end.
+    pub(super) fn add(&mut self, write: impl FnOnce(&mut Vec<u8>)) -> &[u8] {
+        let begin = self.bytes.len();
         write(&mut self.bytes);
+        let end = self.bytes.len();
         self.bytes.push(b'\n');
         self.count += 1;
+        self.bytes.get(begin..end).unwrap_or_default()
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -191,10 +240,23 @@ impl<S: Sink> Lines<S> {
         }
     }
 
+    /// Brings what was written to the disk.
+    pub(super) fn sync(&mut self) -> io::Result<()> {
+        self.sink.sync()
+    }
+
+    /// Where the next line will stand; `None` where none can say, or a line stands in part.
+    pub(super) fn place(&self) -> Option<FilePlace> {
+        if self.is_torn() {
+            return None;
+        }
+        self.sink.place()
+    }
+
     /// Writes no more. Says how many lines are in no file, though they were taken.
     pub(super) fn close(&mut self) -> u64 {
         self.take_back();
-        self.sink.sync();
+        let _ = self.sink.sync();
         u64::from(self.torn.take().is_some())
     }
 }
@@ -263,9 +325,17 @@ impl Sink for TrailOutput {
         }))
     }
 
-    fn sync(&mut self) {
-        if let TrailOutput::File { file, .. } = self {
-            let _ = file.sync_data();
+    fn place(&self) -> Option<FilePlace> {
+        match self {
+            TrailOutput::Stdout => None,
+            TrailOutput::File { file, .. } => FilePlace::of(file),
+        }
+    }
+
+    fn sync(&mut self) -> io::Result<()> {
+        match self {
+            TrailOutput::File { file, .. } if FilePlace::of(file).is_some() => file.sync_data(),
+            _ => Ok(()),
         }
     }
 }

@@ -14,12 +14,17 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::mpsc::{self, OwnedPermit};
+use tokio::sync::oneshot;
 
+use super::kept::FoundLines;
 use super::record::SMALL_BYTES;
+use super::rotate::Rotator;
+use super::seal::{NewestCheckpoint, SealFault, Sealer, signers};
 use super::sequence::{Gap, Sequence, SequenceFault};
-use super::sink::{Lines, TrailOutput};
+use super::sink::{Lines, Sink as _, TrailOutput};
 use super::writer::{Health, QueueEntry, RecordWriter, Room};
-use super::{AuditSettings, OnFailure, Record};
+use super::{AuditSettings, Durability, OnFailure, Record};
+use crate::clock::Clock;
 use crate::limits::{Account, Budget, Spent, address_block};
 use crate::lock::Mutex;
 
@@ -37,7 +42,10 @@ pub struct Trail {
     limit_bytes: u64,
     health: Arc<Health>,
     on_failure: OnFailure,
+    durability: Durability,
     gap: Option<Gap>,
+    cut_bytes: u64,
+    newest: NewestCheckpoint,
     writer: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -60,24 +68,57 @@ pub enum TrailFault {
     Unopened(#[source] io::Error),
     #[error(transparent)]
     Sequence(#[from] SequenceFault),
+    #[error(transparent)]
+    Seal(#[from] SealFault),
     #[error("the audit thread cannot be started")]
     Thread(#[source] io::Error),
 }
 
 impl Trail {
     /// Opens the sink and starts its thread.
-    pub fn open(settings: &AuditSettings) -> Result<Self, TrailFault> {
+    pub fn open(settings: &AuditSettings, clock: Clock) -> Result<Self, TrailFault> {
         let file = settings.file.as_deref();
-        let output = TrailOutput::open(file).map_err(TrailFault::Unopened)?;
-        let (sequence, gap) = Sequence::open(file, PREDECESSOR_PATIENCE)?;
-        let (queue, entries) = mpsc::channel(settings.queue_records.max(1));
+        let mut output = TrailOutput::open(file).map_err(TrailFault::Unopened)?;
+        let (mut sequence, gap) = Sequence::open(file, PREDECESSOR_PATIENCE)?;
+        let rotator = file
+            .zip(settings.rotation)
+            .map(|(path, rotation)| Rotator::new(path, rotation, clock.clone()));
+        let newest = NewestCheckpoint::default();
+        let mut cut_bytes = 0;
+        let sealer = match (&settings.seal, file) {
+            (None, _) => None,
+            (Some(_), None) => return Err(SealFault::NoFile.into()),
+            (Some(seal), Some(path)) => {
+                // The process before may have rotated it while it was waited for.
+                if let Some(next) = output.successor().map_err(TrailFault::Unopened)? {
+                    output = next;
+                }
+                output.place().ok_or(SealFault::NoFile)?;
+                let (sealer, found) = Sealer::open(seal, path, clock, newest.clone())?;
+                sequence.begin_at(sealer.edge().size());
+                tell(path, &found);
+                cut_bytes = found.cut_bytes;
+                Some(sealer)
+            }
+        };
+        let records = settings.queue_records.max(1);
+        // A call that waits for the disk holds a second place while it has one for its record.
+        let (queue, entries) = mpsc::channel(match settings.durability {
+            Durability::Interval => records,
+            Durability::EveryRecord => records.saturating_mul(2),
+        });
         let health = Arc::new(Health::default());
         let (shared, on_failure) = (health.clone(), settings.on_failure);
+        let durability = settings.durability;
         let writer = std::thread::Builder::new()
             .name("audit".to_owned())
             // The process before, which may have drained until now, writes no more.
             .spawn(move || {
-                RecordWriter::new(Lines::new(output), shared, on_failure, sequence).run(entries)
+                RecordWriter::new(Lines::new(output), shared, on_failure, sequence)
+                    .sealed_by(sealer)
+                    .durable(durability)
+                    .rotated_by(rotator)
+                    .run(entries)
             })
             .map_err(TrailFault::Thread)?;
         let memory = Budget::new(settings.queue_bytes);
@@ -94,15 +135,24 @@ impl Trail {
             limit_bytes,
             health,
             on_failure,
+            durability,
             gap,
+            cut_bytes,
+            newest,
             writer,
         })
     }
 
     /// Whether `open` would go well now: nothing is created, and nothing is held open.
     pub fn probe(settings: &AuditSettings) -> Result<(), TrailFault> {
+        if let Some(seal) = &settings.seal {
+            signers(seal)?;
+        }
         let Some(path) = settings.file.as_deref() else {
-            return Ok(());
+            return match settings.seal {
+                Some(_) => Err(SealFault::NoFile.into()),
+                None => Ok(()),
+            };
         };
         match std::fs::metadata(path) {
             // Opening a pipe would wait for its reader.
@@ -120,6 +170,16 @@ impl Trail {
     /// The numbers that the process before took and, perhaps, did not use: it did not end cleanly.
     pub(crate) fn gap(&self) -> Option<Gap> {
         self.gap
+    }
+
+    /// What the process before left of a line, and was cut off.
+    pub(crate) fn cut_bytes(&self) -> u64 {
+        self.cut_bytes
+    }
+
+    /// The newest signed checkpoint, as a note.
+    pub(crate) fn checkpoint(&self) -> Option<Arc<str>> {
+        self.newest.lock().clone()
     }
 
     pub fn health(&self) -> &Health {
@@ -201,6 +261,28 @@ impl Trail {
         self.send(room(&accounts, record.bytes()).ok(), record);
     }
 
+    /// Whether a call is answered only once a record tells of it on the disk.
+    pub(crate) fn is_durable(&self) -> bool {
+        self.durability == Durability::EveryRecord
+    }
+
+    /// Records that a call is about to be answered, and waits until that is on the disk. Whether the call may be answered.
+    pub(crate) async fn attest(&self, record: Record) -> bool {
+        let may_pass = self.on_failure == OnFailure::Continue;
+        let mut bytes = self.account.open();
+        if bytes.grow(record.bytes()).is_err() {
+            return may_pass;
+        }
+        let room = Room {
+            bytes,
+            _place: None,
+        };
+        let (waits, written) = oneshot::channel();
+        let entry = QueueEntry::Attested(Box::new(record), room, waits);
+        let sent = self.queue.try_send(entry).is_ok();
+        (sent && written.await.is_ok()) || may_pass
+    }
+
     fn send(&self, room: Option<Room>, record: Record) {
         let sent = room.map(|room| {
             self.queue
@@ -261,6 +343,17 @@ fn room([places, memory]: &[Account; 2], bytes: u64) -> Result<Room, Unwritable>
         _place: Some(of(places, 1)?),
         bytes: of(memory, bytes)?,
     })
+}
+
+/// Warns of what a start found that no checkpoint can speak for.
+fn tell(path: &Path, found: &FoundLines) {
+    let file = path.display();
+    if found.odd > 0 {
+        tracing::warn!(%file, lines = found.odd, "lines that are no records, or stand twice, are left out of the tree");
+    }
+    if found.is_moved_away {
+        tracing::warn!(%file, "the file that was written last is not in the folder: its last records are left out of the tree");
+    }
 }
 
 /// Whether a file could be created there: another one is, and is taken away at once.

@@ -7,14 +7,17 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::{mpsc, oneshot};
 
 use super::line;
+use super::rotate::Rotator;
+use super::seal::Sealer;
 use super::sequence::Sequence;
 use super::sink::{Batch, Lines, Sink};
-use super::{OnFailure, Record};
+use super::{Durability, OnFailure, Record};
 use crate::limits::Reservation;
 
 /// Records written with one system call.
@@ -30,6 +33,8 @@ const RETRY: Duration = Duration::from_millis(250);
 
 pub(super) enum QueueEntry {
     Record(Box<Record>, Room),
+    /// The same; told once it is on the disk.
+    Attested(Box<Record>, Room, oneshot::Sender<()>),
     Reopen,
     Stop,
 }
@@ -72,6 +77,11 @@ pub(super) struct RecordWriter<S> {
     health: Arc<Health>,
     on_failure: OnFailure,
     sequence: Sequence,
+    /// `None`: the trail has no checkpoints.
+    sealer: Option<Sealer>,
+    durability: Durability,
+    /// `None`: the file is rotated from outside.
+    rotator: Option<Rotator>,
     retry: Duration,
 }
 
@@ -87,8 +97,29 @@ impl<S: Sink> RecordWriter<S> {
             health,
             on_failure,
             sequence,
+            sealer: None,
+            durability: Durability::Interval,
+            rotator: None,
             retry: RETRY,
         }
+    }
+
+    /// Has checkpoints made.
+    pub(super) fn sealed_by(mut self, sealer: Option<Sealer>) -> Self {
+        self.sealer = sealer;
+        self
+    }
+
+    /// Has new files begun.
+    pub(super) fn rotated_by(mut self, rotator: Option<Rotator>) -> Self {
+        self.rotator = rotator;
+        self
+    }
+
+    /// Has records brought to the disk.
+    pub(super) fn durable(mut self, durability: Durability) -> Self {
+        self.durability = durability;
+        self
     }
 
     pub(super) fn run(mut self, mut entries: mpsc::Receiver<QueueEntry>) {
@@ -96,39 +127,100 @@ impl<S: Sink> RecordWriter<S> {
         let mut batch = Batch::default();
         // What the lines take; given back once they are written.
         let mut held = Vec::with_capacity(BATCH_RECORDS);
-        while next_entries(&mut entries, &mut queued) {
+        let mut told = Vec::new();
+        let waiting = RecordWait::new(self.sealer.is_some());
+        while waiting.next_entries(&mut entries, &mut queued, self.due()) {
             let mut stop = false;
             let mut numbered = true;
             let is_busy = queued.len() >= MANY_RECORDS;
             for entry in queued.drain(..) {
-                match entry {
-                    QueueEntry::Record(mut record, room) => {
-                        held.push(room);
-                        // One try for each batch, because it waits.
-                        let seq = if numbered { self.number() } else { None };
-                        numbered = seq.is_some();
-                        let Some(seq) = seq else {
-                            self.health.lose(1);
-                            continue;
-                        };
-                        record.seq = seq;
-                        batch.add(|bytes| line::write(&record, bytes));
+                let (mut record, room) = match entry {
+                    QueueEntry::Record(record, room) => (record, room),
+                    QueueEntry::Attested(record, room, waits) => {
+                        told.push(waits);
+                        (record, room)
                     }
-                    QueueEntry::Reopen => self.reopen(&mut batch),
-                    QueueEntry::Stop => stop = true,
-                }
+                    QueueEntry::Reopen => {
+                        self.reopen(&mut batch);
+                        continue;
+                    }
+                    QueueEntry::Stop => {
+                        stop = true;
+                        continue;
+                    }
+                };
+                held.push(room);
+                // One try for each batch, because it waits.
+                let seq = if numbered { self.number() } else { None };
+                numbered = seq.is_some();
+                let Some(seq) = seq else {
+                    self.health.lose(1);
+                    continue;
+                };
+                record.seq = seq;
+                self.add(&record, &mut batch);
             }
             self.write(&mut batch);
             held.clear();
+            let is_written = !self.health.is_failing();
+            for waits in told.drain(..).filter(|_| is_written) {
+                // The answer that waited may have been given up.
+                let _ = waits.send(());
+            }
             if stop {
                 break;
             }
-            std::thread::sleep(if is_busy { LULL } else { LONG_LULL });
+            self.seal(&mut batch, false);
+            self.rotate(&mut batch);
+            // Where calls wait for the disk, the disk is what gathers them.
+            if self.durability == Durability::Interval {
+                std::thread::sleep(if is_busy { LULL } else { LONG_LULL });
+            }
         }
         self.close();
     }
 
+    fn add(&mut self, record: &Record, batch: &mut Batch) {
+        let line = batch.add(|bytes| line::write(record, bytes));
+        if let Some(sealer) = &mut self.sealer {
+            sealer.queue(record.seq, line);
+        }
+    }
+
+    /// When something is to be done though no record comes.
+    fn due(&self) -> Option<Instant> {
+        self.sealer.as_ref().and_then(Sealer::due)
+    }
+
+    /// Makes a checkpoint, if one is due: behind a record of its own, and once all is on the disk. `at_once`: of whatever there is.
+    fn seal(&mut self, batch: &mut Batch, at_once: bool) {
+        let is_due = |sealer: &Sealer| sealer.is_due(at_once);
+        if !self.sealer.as_ref().is_some_and(is_due) || self.lines.is_torn() {
+            return;
+        }
+        let Some(seq) = self.number() else { return };
+        let Some(sealer) = &self.sealer else { return };
+        let announced = Record {
+            seq,
+            ..sealer.announcement()
+        };
+        self.add(&announced, batch);
+        self.write(batch);
+        let synced = self.lines.sync();
+        let Some(sealer) = &mut self.sealer else {
+            return;
+        };
+        let sealed = synced.and_then(|()| match self.lines.place() {
+            Some(place) => sealer.seal(place),
+            None => Err(io::ErrorKind::Unsupported.into()),
+        });
+        if let Err(error) = sealed {
+            tracing::error!(%error, "no checkpoint of the audit trail: it is tried again");
+        }
+    }
+
     fn close(&mut self) {
+        self.seal(&mut Batch::default(), true);
         self.health.lose(self.lines.close());
         self.sequence.close();
     }
@@ -136,8 +228,31 @@ impl<S: Sink> RecordWriter<S> {
     /// Records that came before the rotation go to the file that was rotated away.
     fn reopen(&mut self, batch: &mut Batch) {
         self.write(batch);
+        self.seal(batch, true);
         if let Err(error) = self.lines.reopen() {
             tracing::error!(%error, "audit file cannot be reopened: the old one is kept");
+        }
+    }
+
+    /// Begins a new file, if the present one has had its time.
+    fn rotate(&mut self, batch: &mut Batch) {
+        let place = self.lines.place();
+        let is_due = |rotator: &mut Rotator| place.is_some_and(|place| rotator.is_due(place));
+        if !self.rotator.as_mut().is_some_and(is_due) {
+            return;
+        }
+        self.seal(batch, true);
+        let Some(rotator) = &mut self.rotator else {
+            return;
+        };
+        let rotated = rotator.move_away().and_then(|moved| {
+            self.lines
+                .reopen()
+                .or_else(|error| rotator.put_back(&moved).and(Err(error)))
+        });
+        if let Err(error) = rotated {
+            rotator.wait();
+            tracing::error!(%error, "audit file cannot be rotated: it grows");
         }
     }
 
@@ -163,10 +278,19 @@ impl<S: Sink> RecordWriter<S> {
         loop {
             let (whole, appended) = self.lines.append(batch);
             self.health.written.fetch_add(whole, Ordering::Relaxed);
-            let Err(error) = appended else { break };
+            if let Some(sealer) = &mut self.sealer {
+                sealer.written(whole);
+            }
+            let Err(error) = appended.and_then(|()| self.bring_to_disk()) else {
+                break;
+            };
             self.stumble(&error);
             if self.on_failure == OnFailure::Continue {
-                self.health.lose(batch.clear());
+                let lost = batch.clear();
+                self.health.lose(lost);
+                if let Some(sealer) = &mut self.sealer {
+                    sealer.lost(lost);
+                }
                 return;
             }
         }
@@ -175,6 +299,13 @@ impl<S: Sink> RecordWriter<S> {
                 lost = self.health.lost_records(),
                 "audit records are written again"
             );
+        }
+    }
+
+    fn bring_to_disk(&mut self) -> io::Result<()> {
+        match self.durability {
+            Durability::EveryRecord => self.lines.sync(),
+            Durability::Interval => Ok(()),
         }
     }
 
@@ -188,10 +319,39 @@ impl<S: Sink> RecordWriter<S> {
     }
 }
 
-/// Waits for records; false when there will be none. Callers pay for waking this thread: it has slept before it comes here,
-/// and waits to be woken only where none came meanwhile.
-fn next_entries(entries: &mut mpsc::Receiver<QueueEntry>, queued: &mut Vec<QueueEntry>) -> bool {
-    entries.blocking_recv_many(queued, BATCH_RECORDS) > 0
+/// How records are waited for.
+struct RecordWait(Option<Runtime>);
+
+impl RecordWait {
+    /// `is_timed`: something may be due while none comes.
+    fn new(is_timed: bool) -> Self {
+        let runtime = || Builder::new_current_thread().enable_time().build();
+        RecordWait(is_timed.then(runtime).and_then(|built| {
+            built
+                .inspect_err(
+                    |error| tracing::error!(%error, "checkpoints are made with the next record"),
+                )
+                .ok()
+        }))
+    }
+
+    /// Waits for records, or until `due`; false when there will be none. Callers pay for waking this thread: it has slept before
+    /// it comes here, and waits to be woken only where none came meanwhile.
+    fn next_entries(
+        &self,
+        entries: &mut mpsc::Receiver<QueueEntry>,
+        queued: &mut Vec<QueueEntry>,
+        due: Option<Instant>,
+    ) -> bool {
+        let (Some(runtime), Some(due)) = (&self.0, due) else {
+            return entries.blocking_recv_many(queued, BATCH_RECORDS) > 0;
+        };
+        let received = runtime.block_on(async {
+            let some = entries.recv_many(queued, BATCH_RECORDS);
+            tokio::time::timeout_at(due.into(), some).await
+        });
+        received.is_err() || received.is_ok_and(|records| records > 0)
+    }
 }
 
 #[cfg(test)]

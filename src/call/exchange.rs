@@ -18,10 +18,13 @@ use super::context::RequestContext;
 use super::outcome::Outcome;
 use super::visitor::visitor;
 use crate::accept::{Arrival, BrokenHead, Dialect, Fault, Framed, Http1Call, ReturnPath};
+use crate::audit::{Record, timestamp};
 use crate::clock::{self, UnixMillis};
 use crate::identify::{Identity, Nonce, SetCookie};
+use crate::reason::Reason;
 use crate::respond::Refusal;
 use crate::state::{Shared, Snapshot};
+use crate::telemetry::EventName;
 use crate::view::Visitor;
 
 const NOT_TAKEN: &str = "an answer was not taken";
@@ -69,6 +72,8 @@ pub(crate) struct AnswerState {
     pub known: Option<Outcome>,
     /// An answer is on its way to the caller, and not yet out.
     pub is_being_written: bool,
+    /// The answer waits until a record on the disk tells that it begins.
+    pub attests: bool,
 }
 
 impl AnswerState {
@@ -91,6 +96,7 @@ impl AnswerState {
             set_cookies: Vec::new(),
             known: None,
             is_being_written: false,
+            attests: false,
         }
     }
 
@@ -298,6 +304,32 @@ impl<'a> Exchange<'a> {
         }
     }
 
+    /// Has the trail tell on the disk that this answer begins, where each record is brought there. What cannot be told of is not
+    /// answered, but for the word that the trail fails.
+    async fn attest(&mut self, within: Duration, status: StatusCode) -> Result<(), BrokenOff> {
+        if !std::mem::take(&mut self.state.attests) {
+            return Ok(());
+        }
+        let arrival = self.arrival();
+        let record = Record {
+            time: timestamp(self.shared().clock.now().0),
+            request_id: self.state.request_id.clone(),
+            event: EventName::AnswerBegun,
+            reason: Reason::AnswerDue,
+            listener: Some(arrival.connection.listener().name.clone()),
+            client_address: Some(arrival.client_text()),
+            http_method: Some(self.head().method.as_str().into()),
+            status: Some(status.as_u16()),
+            ..Record::default()
+        };
+        let attesting = self.shared().trail.attest(record);
+        let told = clock::within(within, pin!(attesting)).await;
+        if matches!(told, Ok(true)) || status == StatusCode::SERVICE_UNAVAILABLE {
+            return Ok(());
+        }
+        Err(broken("an answer is not told of on the disk"))
+    }
+
     /// Writes a whole answer. `body`: `None` where none comes, whatever the head says of it.
     pub(crate) async fn put(
         &mut self,
@@ -305,6 +337,7 @@ impl<'a> Exchange<'a> {
         head: ReplyHead,
         body: Option<Bytes>,
     ) -> Result<(), BrokenOff> {
+        self.attest(within, head.status).await?;
         match &mut self.session {
             Downstream::Http1(call) => {
                 let now = self.context.shared().clock.now();
@@ -338,6 +371,7 @@ impl<'a> Exchange<'a> {
         body: Bytes,
         trailers: HeaderMap,
     ) -> Result<(), BrokenOff> {
+        self.attest(within, head.status).await?;
         let framed = HttpTask::Header(head.framed()?, false);
         let body = (!body.is_empty()).then_some(HttpTask::Body(Some(body), false));
         let trailers = HttpTask::Trailer(Some(Box::new(trailers)));
@@ -352,6 +386,7 @@ impl<'a> Exchange<'a> {
         within: Duration,
         head: ReplyHead,
     ) -> Result<(), BrokenOff> {
+        self.attest(within, head.status).await?;
         let framed = HttpTask::Header(head.framed()?, false);
         self.put_frames(within, vec![framed]).await
     }

@@ -19,7 +19,7 @@ const GROUPS: [(&str, &[&str]); 3] = [
     (
         "For operators",
         &[
-            "init", "serve", "check", "explain", "migrate", "schema", "certs",
+            "init", "serve", "check", "explain", "migrate", "audit", "schema", "certs",
         ],
     ),
     ("To try it out", &["demo", "emulator", "issuer"]),

@@ -6,6 +6,7 @@
 //! or a failed start, 2 for wrong arguments, 3 for a denial; nothing secret is printed.
 
 mod argument;
+mod audit;
 mod aws;
 mod check;
 mod developer;
@@ -28,6 +29,7 @@ use std::process::ExitCode;
 
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
+use audit::AuditCommand;
 use developer::{
     AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments,
     QueryArguments, ResourceArguments, WhoamiArguments,
@@ -114,6 +116,11 @@ pub enum Command {
     Migrate {
         #[command(subcommand)]
         command: MigrateCommand,
+    },
+    /// Verify, prove, search and export an audit trail.
+    Audit {
+        #[command(subcommand)]
+        command: AuditCommand,
     },
     /// Log in at a gateway, in the browser or with a code.
     #[command(
@@ -239,6 +246,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
             output,
         } => check::check(&config.config, skip_files, output),
         Command::Explain(arguments) => explain::explain(&arguments),
+        Command::Audit { command } => audit::audit(&command),
         Command::Migrate { command } => migrate::migrate(&command),
         Command::Token {
             command: Some(command),

@@ -11,18 +11,16 @@ use std::sync::Arc;
 use super::backends::WrittenBackends;
 use super::client_tokens::{self, PlacedClientToken};
 use super::expiry::Dated;
-use super::raw::{
-    RawAudit, RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawOnFailure, RawService,
-};
+use super::raw::{RawConfig, RawListener, RawLog, RawLogFormat, RawLogLevel, RawService};
 use super::report::{ConfigFindings, Content};
 use super::webhooks::{self, PlacedWebhook};
 use super::{
-    alerts, assertions, aws, backend, client_ca, dpop, egress, ingest, issuers, limits, listeners,
-    query, ssf, vault, web,
+    alerts, assertions, audit, aws, backend, client_ca, dpop, egress, ingest, issuers, limits,
+    listeners, query, ssf, vault, web,
 };
 use crate::accept::ListenerSettings;
 use crate::apps::{AppPath, BackendId, BackendNames};
-use crate::audit::{AuditSettings, OnFailure};
+use crate::audit::AuditSettings;
 use crate::authorize::{AwsAccounts, BackendUse, CertificateAuthority, TrustDomainIssuer};
 use crate::clock::UnixMillis;
 use crate::document::{Diagnostic, Spanned, name};
@@ -369,7 +367,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     let transmitters = ssf::transmitters(report, raw, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
-    let audit = audit(report, &raw.audit, &limits);
+    let audit = audit::audit(report, raw, &limits);
     let queue_bytes = audit.as_ref().map_or(0, |audit| audit.queue_bytes);
     limits::shares(report, raw, &limits, queue_bytes, |service| {
         serves(raw, service)
@@ -464,40 +462,6 @@ fn joined(report: &mut ConfigFindings<'_>, raw: &RawConfig) {
             "add `issuers:`, `client_tokens:`, or `client_ca` to a listener's `tls:`",
         );
     }
-}
-
-fn audit(
-    report: &mut ConfigFindings<'_>,
-    raw: &RawAudit,
-    limits: &Limits,
-) -> Option<AuditSettings> {
-    let file = raw
-        .file
-        .as_ref()
-        .map(|given| report.path(given, "audit.file", Content::Created));
-    // Bodies keep the most of the memory, whatever waits for the disk; a few calls find room in any case.
-    let default = (limits.buffered_total_bytes / 16).clamp(64 << 10, 16 << 20);
-    let most = (limits.buffered_total_bytes / 2).max(default);
-    let given = raw.queue_bytes.as_ref();
-    let queue_bytes =
-        limits::size_between(report, given, "audit.queue_bytes", default, 64 << 10..=most);
-    Some(AuditSettings {
-        file: match file {
-            Some(path) => Some(path?),
-            None => None,
-        },
-        on_failure: match raw.on_failure {
-            Some(RawOnFailure::Continue) => OnFailure::Continue,
-            // Nothing passes unrecorded unless the operator decided so.
-            Some(RawOnFailure::Refuse) | None => OnFailure::Refuse,
-        },
-        // A few seconds of a busy gateway, a few MiB of records.
-        queue_records: raw
-            .queue
-            .and_then(|records| usize::try_from(records).ok())
-            .unwrap_or(4096),
-        queue_bytes,
-    })
 }
 
 fn log(raw: &RawLog) -> LogSettings {

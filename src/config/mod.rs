@@ -8,6 +8,7 @@
 mod address;
 mod alerts;
 mod assertions;
+mod audit;
 mod aws;
 mod backend;
 mod backends;

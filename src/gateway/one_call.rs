@@ -67,6 +67,7 @@ pub(super) async fn answer(
         };
     }
     record.begin();
+    exchange.state.attests = shared.trail.is_durable();
     let admitted = {
         // Pinned where it is made: it is large, and each move of it would be a copy and room for one more.
         let admitting = pin!(admit::admit(&mut exchange, &context, record));

@@ -70,7 +70,8 @@ impl Gateway {
         let heard = metrics.clone();
         let events = Events::to(move |event| Shared::heard(&heard, &event));
         let snapshot = Snapshot::build(&plan, &clock, &events, None).map_err(StartFault::all)?;
-        let trail = Trail::open(&plan.audit).map_err(|fault| vec![StartFault::of(fault)])?;
+        let trail =
+            Trail::open(&plan.audit, clock.clone()).map_err(|fault| vec![StartFault::of(fault)])?;
         let mut sockets = Vec::with_capacity(plan.listeners.len());
         let mut faults = Vec::new();
         for listener in &plan.listeners {
@@ -120,14 +121,7 @@ impl Gateway {
         shared
             .metrics
             .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
-        if let Some(gap) = shared.trail.gap() {
-            let gap = format!(
-                "numbers {} to {}: not given, or their records were lost",
-                gap.first, gap.last
-            );
-            tracing::warn!(gap, "the process before did not end cleanly");
-            shared.event(EventName::SeqGap, Reason::UncleanStop, Some(gap));
-        }
+        shared.tell_of_the_process_before();
         shared.event(
             EventName::Start,
             Reason::Started,

@@ -70,6 +70,12 @@ mod table;
 pub use table::Reason;
 
 impl Reason {
+    /// The reason of this code; `None` for what is none, or is one of a later version.
+    pub(crate) fn find(code: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|known| code.eq(known.code()))
+    }
+
     /// The code as it is written; it never changes.
     pub fn code(self) -> &'static str {
         self.row().code

@@ -528,6 +528,10 @@ reasons! {
         "The gateway has ended." "";
     UncleanStop "unclean_stop" [-] Gateway
         "The process before did not end cleanly; some numbers of records may stand for none." "";
+    AnswerDue "answer_due" [-] Nothing
+        "A call is about to be answered; its own record follows." "";
+    CheckpointDue "checkpoint_due" [-] Nothing
+        "So many records, or so much time, have come since the last checkpoint of the trail." "";
     ConfigurationTakenOver "configuration_taken_over" [-] Nothing
         "A new configuration is in force." "";
     ConfigurationRefused "configuration_refused" [-] Operator

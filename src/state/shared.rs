@@ -223,6 +223,25 @@ impl Shared {
         self.ids.next(now.0)
     }
 
+    /// Records what a process left that did not end cleanly.
+    pub(crate) fn tell_of_the_process_before(&self) {
+        if let Some(gap) = self.trail.gap() {
+            let gap = format!(
+                "numbers {} to {}: not given, or their records were lost",
+                gap.first, gap.last
+            );
+            tracing::warn!(gap, "the process before did not end cleanly");
+            self.event(EventName::SeqGap, Reason::UncleanStop, Some(gap));
+        }
+        let cut_bytes = self.trail.cut_bytes();
+        if cut_bytes > 0 {
+            let cut =
+                format!("{cut_bytes} bytes of a line without an end: they stand in a file beside");
+            tracing::warn!(cut, "the process before left a line in part");
+            self.event(EventName::LineCut, Reason::UncleanStop, Some(cut));
+        }
+    }
+
     /// Records something that is not a call.
     pub fn event(&self, event: EventName, reason: Reason, detail: Option<String>) {
         self.metrics.event(event);

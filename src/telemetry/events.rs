@@ -16,6 +16,12 @@ macro_rules! events {
             /// All of them.
             pub const ALL: &'static [EventName] = &[$(EventName::$name,)+];
 
+            /// The event of this name; `None` for what is none, or is one of a later version.
+            pub(crate) fn find(name: &str) -> Option<Self> {
+                let mut all = Self::ALL.iter().copied();
+                all.find(|known| name.eq(known.code()))
+            }
+
             /// The name as it is written.
             pub fn code(self) -> &'static str {
                 match self {
@@ -35,6 +41,12 @@ events! {
     Stop "stop";
     /// The process before did not end cleanly.
     SeqGap "seq_gap";
+    /// The process before left a line in part, which was cut off the trail.
+    LineCut "line_cut";
+    /// A call is about to be answered; only where each record is brought to the disk.
+    AnswerBegun "answer_begun";
+    /// What a checkpoint of the trail will state follows to here.
+    CheckpointStarted "checkpoint_started";
     Reload "reload";
     ReloadFailed "reload_failed";
     // Of the backend, at most one a minute and cause.

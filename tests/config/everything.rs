@@ -10,7 +10,7 @@ use lightkeeper::accept::{
     HealthSettings, ListenerSettings, Network, Networks, OwnCertificate, Serves, TlsSettings,
 };
 use lightkeeper::apps::{AppPath, BackendId, Glob};
-use lightkeeper::audit::{AuditSettings, OnFailure};
+use lightkeeper::audit::{AuditSettings, Durability, OnFailure, RotationSettings, SealSettings};
 use lightkeeper::config::{self, LogFormat, LogSettings};
 use lightkeeper::egress::{Egress, Environment, NoProxy, ProxyCredentials, ProxySettings};
 use lightkeeper::forward::{
@@ -429,7 +429,22 @@ fn every_key_arrives_in_the_checked_settings() {
             file: Some(at("audit.jsonl")),
             on_failure: OnFailure::Continue,
             queue_records: 8,
-            queue_bytes: 1 << 20
+            queue_bytes: 1 << 20,
+            seal: Some(SealSettings {
+                origin: "trail/gw-1".into(),
+                keys: vec![
+                    SecretRef::File(at("audit.key")),
+                    SecretRef::Env("AUDIT_KEY".into())
+                ],
+                checkpoints: at("audit.checkpoints"),
+                records: 100,
+                interval: seconds(5),
+            }),
+            durability: Durability::EveryRecord,
+            rotation: Some(RotationSettings {
+                bytes: Some(1 << 30),
+                interval: Some(seconds(24 * 3600)),
+            }),
         }
     );
     assert_eq!(
@@ -486,6 +501,7 @@ fn every_key_arrives_in_the_checked_settings() {
         "revocations.yaml",
         "push",
         "policies/policy.yaml",
+        "audit.key",
     ];
     assert_eq!(checked.files, watched.map(at));
 }

@@ -30,6 +30,7 @@ type Arguments = lightkeeper::cli::Arguments<::demo::Command>;
 use How::{Checkout, Empty, Not, Trial};
 
 const LOGIN: &str = "it asks a gateway, with a login: tests/developer runs it";
+const TRAIL: &str = "no gateway has left a trail";
 const STAYS: &str =
     "it stays, on a port of its own choice: serve_reloads_and_ends_on_signals runs it";
 
@@ -89,6 +90,16 @@ const COMMANDS: &[(&str, How)] = &[
         "lightkeeper migrate report --metrics http://127.0.0.1:9464/metrics",
         Not(REPORTS),
     ),
+    (
+        "lightkeeper audit key --config lightkeeper.yaml",
+        Not("the configuration has no audit key"),
+    ),
+    ("lightkeeper audit export --ocsf audit.jsonl", Not(TRAIL)),
+    (
+        "lightkeeper audit query --app shop --decision deny --since 2026-11-30T00:00:00Z audit.jsonl",
+        Not(TRAIL),
+    ),
+    ("lightkeeper audit report audit.jsonl", Not(TRAIL)),
     ("lightkeeper schema config", Checkout(0)),
     ("lightkeeper schema policy", Checkout(0)),
     ("lightkeeper schema profile", Checkout(0)),

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::document::Spanned;
-use crate::document::quantity::RawSize;
+use crate::document::quantity::{RawDuration, RawSize};
 
 /// The audit trail.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
@@ -23,6 +23,51 @@ pub(crate) struct RawAudit {
     pub queue: Option<u32>,
     /// What they may take in memory, of `limits.buffered_total`; default `16MiB`, at most a sixteenth of that.
     pub queue_bytes: Option<Spanned<RawSize>>,
+    /// What the trail's log is called, in checkpoints, without the instance; default: `organization`.
+    pub(crate) name: Option<Spanned<String>>,
+    /// Which of several gateways this is; default: the host's name.
+    pub(crate) instance: Option<Spanned<String>>,
+    /// Signed checkpoints are appended here, with `vault.audit_keys`; default: `audit.file` and `.checkpoints`.
+    pub(crate) checkpoints: Option<Spanned<String>>,
+    /// How often there is a checkpoint.
+    pub(crate) every: Option<Spanned<RawEvery>>,
+    /// When a record is on the disk; default `interval`.
+    pub(crate) durability: Option<RawDurability>,
+    /// When a new file is begun; default: never, but a file that was moved away is let go by SIGHUP.
+    pub(crate) rotate: Option<Spanned<RawRotate>>,
+}
+
+/// What comes first.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "CheckpointEvery")]
+pub(crate) struct RawEvery {
+    /// Records between two checkpoints, about; default 1000.
+    #[schemars(range(min = 1, max = 1000))]
+    pub records: Option<u32>,
+    /// Time between a record and its checkpoint, about; default `10s`.
+    pub time: Option<Spanned<RawDuration>>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+#[schemars(rename = "Durability")]
+pub(crate) enum RawDurability {
+    /// With the next checkpoint, rotation or stop, or when the system sees fit.
+    Interval,
+    /// Each batch of records before the next.
+    EveryRecord,
+}
+
+/// What comes first.
+#[derive(Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Rotate")]
+pub(crate) struct RawRotate {
+    /// A file's size, about.
+    pub size: Option<Spanned<RawSize>>,
+    /// The age of a file's first record.
+    pub time: Option<Spanned<RawDuration>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize, JsonSchema)]

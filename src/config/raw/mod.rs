@@ -29,7 +29,7 @@ mod web;
 
 pub(crate) use alerts::{RawAlerts, RawDestination, RawDestinationHeader};
 pub(crate) use asking::{RawAssertionKey, RawIntrospection, RawReview};
-pub(crate) use audit::{RawAudit, RawOnFailure};
+pub(crate) use audit::{RawAudit, RawDurability, RawOnFailure};
 pub(crate) use aws::RawAws;
 pub(crate) use claims::RawNames;
 pub(crate) use client_ca::{RawClientAuthority, RawClientCa};

@@ -24,6 +24,11 @@ pub(crate) struct RawVault {
     #[serde(default)]
     #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
     pub(crate) session_keys: Vec<Spanned<RawSecret>>,
+    /// What signs checkpoints of the audit trail: 32 bytes each, in base64 or hexadecimal; the first signs, and the second as well
+    /// the first time that the first does.
+    #[serde(default)]
+    #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
+    pub(crate) audit_keys: Vec<Spanned<RawSecret>>,
     /// By the app's path: the secrets that the backend's webhooks present at that app's alert inlet.
     #[serde(default)]
     pub webhooks: Entries<Vec<Spanned<RawSecret>>>,
