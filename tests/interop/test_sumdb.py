@@ -1,0 +1,107 @@
+"""The library of the Go checksum database, which verifies a trail by the program that stands in docs/audit.md.
+
+Scenario: a gateway with an audit key takes calls, and ends. Guarantees: the page's own program, which knows nothing of
+Lightkeeper, finds trail, checkpoints and the proof of one call as they were sealed; with a byte of any of them changed it does not.
+"""
+
+import json
+import os
+import re
+import signal
+import subprocess
+import tempfile
+import unittest
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+import world as worlds
+
+LIGHTKEEPER = os.environ["LIGHTKEEPER"]
+KEY = "5d" * 32
+README = (worlds.HERE / "../../README.md").read_text()
+
+
+def first_configuration(folder):
+    """The files that the README writes, with an audit key."""
+    for name in ["lightkeeper.yaml", "policy.yaml"]:
+        text = README.split(f"cat > {name} <<'EOF'\n")[1].split("\nEOF\n")[0]
+        (folder / name).write_text(text)
+    (folder / "secrets").mkdir()
+    for name in ["checkout-prod", "payments-prod", "read-key"]:
+        (folder / "secrets" / name).write_text(f"token-{name}")
+    (folder / "audit-key").write_text(KEY)
+    config = (folder / "lightkeeper.yaml").read_text()
+    config = re.sub(r"127\.0\.0\.1:(4318|8443|9464)", "127.0.0.1:0", config)
+    config = config.replace("vault:\n", "vault:\n  audit_keys: [{ file: audit-key }]\n")
+    config = config.replace(
+        "audit: { file: audit.jsonl }",
+        "audit: { file: audit.jsonl, name: trail, instance: gw-1, every: { records: 20, time: 100ms } }",
+    )
+    (folder / "lightkeeper.yaml").write_text(config)
+    subprocess.run([LIGHTKEEPER, "certs", folder / "certs"], check=True, capture_output=True)
+
+
+class Sumdb(unittest.TestCase):
+    def trail(self, folder):
+        """Serves fifty calls; the request id of one."""
+        first_configuration(folder)
+        command = [LIGHTKEEPER, "serve", "--config", folder / "lightkeeper.yaml"]
+        gateway = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
+        self.addCleanup(gateway.kill)
+        address = None
+        for line in gateway.stderr:
+            told = json.loads(line)
+            if told.get("message") == "listening" and told.get("listener") == "plain":
+                address = told["address"]
+            if told.get("message") == "admin listening":
+                break
+        identity = None
+        for number in range(50):
+            try:
+                urllib.request.urlopen(f"http://{address}/.lightkeeper/whoami", timeout=10)
+            except urllib.error.HTTPError as refused:
+                self.assertEqual(refused.code, 401)
+                if number == 23:
+                    identity = refused.headers["lightkeeper-request-id"]
+        gateway.send_signal(signal.SIGTERM)
+        gateway.communicate(timeout=30)
+        self.assertEqual(gateway.returncode, 0)
+        return identity
+
+    def test_the_pages_program(self):
+        if "SUMDB" not in os.environ:
+            self.skipTest(os.environ.get("SUMDB_ABSENT", "no sumdb"))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            identity = self.trail(folder)
+
+            def audit(*arguments):
+                done = subprocess.run([LIGHTKEEPER, "audit", *arguments], capture_output=True, text=True)
+                self.assertEqual(done.returncode, 0, done.stderr)
+                return done.stdout.strip()
+
+            key = audit("key", "--config", folder / "lightkeeper.yaml")
+            audit("prove", identity, "--key", key, "--directory", folder, folder / "audit.jsonl")
+            names = ["audit.jsonl", "audit.jsonl.checkpoints", f"{identity}.json", f"{identity}.tlog-proof"]
+            files = [folder / name for name in names]
+
+            def verified():
+                return subprocess.run([os.environ["SUMDB"], key, *files], capture_output=True, text=True)
+
+            told = verified()
+            self.assertEqual(told.returncode, 0, told.stderr)
+            records = len((folder / "audit.jsonl").read_text().splitlines())
+            self.assertGreater(records, 50)
+            self.assertIn(f"{records} of {records} records are as they were sealed", told.stdout)
+            self.assertIn("is proven", told.stdout)
+            for file in files:
+                whole = file.read_bytes()
+                for at in range(40, len(whole) - 1, max(1, len(whole) // 25)):
+                    # The last sign of a base64 text holds bits that count for nothing.
+                    if whole[at : at + 1] == b"\n" or whole[at + 1 : at + 2] == b"=":
+                        continue
+                    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+                    with self.subTest(file=file.name, at=at):
+                        self.assertNotEqual(verified().returncode, 0)
+                file.write_bytes(whole)
