@@ -26,6 +26,7 @@ use super::cache::Evidence;
 use super::claims;
 use super::client_proof::{AssertionKey, AssertionKeyFault, ClientProof, UnprovenClient};
 use super::consultations::{ConsultationBounds, Consultations, Opinion};
+use super::dpop::Thumbprint;
 use super::event::{Event, Events, shown};
 use super::facts::{Facts, Method, ShownLeaf};
 use super::fetch::{self, RemoteFault};
@@ -33,7 +34,7 @@ use super::file::{self, UnreadableFile};
 use super::jwks::LiveKeys;
 use super::settings::{ClientProofSettings, IntrospectionSettings, IssuerSettings};
 use super::token::Unproven;
-use super::{ProvenToken, Surroundings, json, kind, signature};
+use super::{Surroundings, json, kind, signature};
 
 /// How old a signed answer may be, besides the issuer's leeway: it was asked for just now.
 const SIGNED_AGE_SECONDS: i64 = 60;
@@ -107,6 +108,9 @@ impl From<UnprovenClient> for NoAnswer {
         }
     }
 }
+
+/// What a token says, and the key whose proof it needs besides.
+pub(super) type ProvenToken = (Arc<Facts>, Option<Thumbprint>);
 
 /// What the endpoint says of a token.
 enum TokenState {

@@ -17,8 +17,9 @@ use proptest::prelude::*;
 use testkit::sigv4::{AwsKeys, PresignedCall, amz_date, as_token, encode};
 use testkit::sts::{AwsCaller, Sts, StsFault};
 
+use super::super::event::Identification;
 use super::super::forge::{NOW, World, caller, verdict};
-use super::super::{Event, Identification, Identifier, Method};
+use super::super::{Event, Identifier, Method};
 use super::arn::ArnPatternFault;
 use super::*;
 use crate::accept::AWS_PROOF_PREFIX;
