@@ -462,12 +462,10 @@ impl Metrics {
         self.alerts.with_label_values(&[app, outcome]).inc();
     }
 
-    /// Evidence was judged.
-    pub(crate) fn identified(&self, method: &str, outcome: &str) {
-        self.callers
-            .identifications
-            .with_label_values(&[method, outcome])
-            .inc();
+    /// The count of evidence of a method that was judged so, for who keeps it: a look-up costs more than the counting.
+    pub(crate) fn identifications(&self, method: &str, outcome: &str) -> IntCounter {
+        let counts = &self.callers.identifications;
+        counts.with_label_values(&[method, outcome])
     }
 
     /// `name` is one of the configuration's, never what a caller sent.

@@ -29,7 +29,7 @@ use crate::identify::Events;
 use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
-use crate::state::{Settings, Shared, Snapshot, StartFault, Unbound, WatchedFiles};
+use crate::state::{IdentifyEvents, Settings, Shared, Snapshot, StartFault, Unbound, WatchedFiles};
 use crate::state::{changes, watch_sources};
 use crate::telemetry::{EventName, Metrics};
 
@@ -67,8 +67,8 @@ impl Gateway {
     ) -> Result<Arc<Self>, Vec<StartFault>> {
         let metrics = Metrics::new().map_err(|error| vec![StartFault::of(error)])?;
         let metrics = Arc::new(metrics);
-        let heard = metrics.clone();
-        let events = Events::to(move |event| Shared::heard(&heard, &event));
+        let heard = IdentifyEvents::new(metrics.clone());
+        let events = Events::to(move |event| heard.tell(&event));
         let snapshot = Snapshot::build(&plan, &clock, &events, None).map_err(StartFault::all)?;
         let trail =
             Trail::open(&plan.audit, clock.clone()).map_err(|fault| vec![StartFault::of(fault)])?;

@@ -66,6 +66,13 @@ pub enum Identification {
 }
 
 impl Identification {
+    /// In the order of their declaration.
+    pub(crate) const ALL: [Identification; 3] = [
+        Identification::Accepted,
+        Identification::Refused,
+        Identification::Unavailable,
+    ];
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Identification::Accepted => "accepted",

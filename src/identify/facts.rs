@@ -31,6 +31,19 @@ pub enum Method {
 }
 
 impl Method {
+    /// In the order of their declaration.
+    pub(crate) const ALL: [Method; 9] = [
+        Method::Oidc,
+        Method::Assertion,
+        Method::Mtls,
+        Method::JwtSvid,
+        Method::Introspection,
+        Method::ClientToken,
+        Method::Session,
+        Method::Aws,
+        Method::Webhook,
+    ];
+
     pub fn name(self) -> &'static str {
         match self {
             Method::Oidc => "oidc",

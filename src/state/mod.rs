@@ -7,6 +7,7 @@
 mod backends;
 pub(crate) mod changes;
 mod examine;
+mod identify_events;
 pub(crate) mod mirrors;
 mod revoked;
 mod settings;
@@ -19,6 +20,7 @@ pub(crate) mod work;
 pub use backends::BackendEndpoints;
 pub(crate) use examine::examine;
 pub use examine::{StartFault, Unbound};
+pub(crate) use identify_events::IdentifyEvents;
 pub(crate) use revoked::RevocationWay;
 pub use settings::{AlertFieldSettings, AlertSettings, BackendSettings, QuerySettings, Upstreams};
 pub use shared::{Readiness, Shared};

@@ -16,7 +16,7 @@ use super::work::LargeBodies;
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::{Clock, UnixMillis};
-use crate::identify::{Event, IssuerStatus, Method};
+use crate::identify::IssuerStatus;
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
 use crate::lock::Mutex;
 use crate::memory::Remembered;
@@ -459,56 +459,6 @@ impl Shared {
         let told = queues.iter();
         metrics.mirrors(told.map(|queue| (&*queue.backend, queue.bytes, queue.oldest)));
         metrics.render()
-    }
-
-    /// Tells what happened in `identify`.
-    pub fn heard(metrics: &Metrics, event: &Event) {
-        match event {
-            Event::KeysRefreshed {
-                issuer,
-                keys,
-                changed,
-            } => {
-                metrics.keys_refreshed(issuer, true);
-                if *changed {
-                    tracing::info!(%issuer, keys, "key set replaced");
-                }
-            }
-            Event::KeysRefreshFailed {
-                issuer,
-                fault,
-                detail,
-            } => {
-                metrics.keys_refreshed(issuer, false);
-                tracing::warn!(%issuer, fault = fault.code(), detail, "key set could not be refreshed");
-            }
-            Event::KeyWanted { issuer, key_id } => {
-                metrics.event(EventName::KeyWanted);
-                tracing::info!(%issuer, key_id, "unknown key: key set is read ahead of time");
-            }
-            Event::KeysMoved { issuer, from, to } => {
-                metrics.event(EventName::KeysMoved);
-                tracing::warn!(%issuer, from, to, "discovery names another host for the keys");
-            }
-            Event::ConsultationFailed {
-                issuer,
-                reason,
-                detail,
-            } => {
-                metrics.event(EventName::ConsultationFailed);
-                tracing::warn!(%issuer, reason = reason.code(), detail, "a token could not be asked about");
-            }
-            Event::ReviewSkipped { issuer } => {
-                metrics.event(EventName::ReviewSkipped);
-                tracing::debug!(%issuer, "a token counts by its signature alone");
-            }
-            Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
-            Event::Identified { method, outcome } => {
-                metrics.identified(method.map_or("none", Method::name), outcome.name());
-            }
-            // The accept loop tells of the same handshake, with the address, and counts it.
-            Event::ClientCertificateRefused { .. } => {}
-        }
     }
 }
 
