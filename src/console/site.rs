@@ -8,7 +8,7 @@
 use std::pin::Pin;
 
 use http::{HeaderMap, HeaderValue, StatusCode, header};
-use serde_json::json;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use super::csrf;
@@ -342,11 +342,23 @@ impl Step<'_, '_> {
         self.write(StatusCode::OK, headers, asset.body.into()).await
     }
 
-    /// What the command line needs to log in: nothing that a login page would not tell.
+    /// What the command line needs to log in, of a listener without a name as well.
     async fn configuration(&mut self) -> Outcome {
         self.record.operation("own");
         self.record.own();
-        let snapshot = self.context.snapshot().clone();
+        let mut document = self.offer();
+        // RFC 9728 section 2: whose configuration it is.
+        if let Some(members) = document.as_object_mut() {
+            members.insert("resource".to_owned(), self.origin.as_str().into());
+        }
+        answer::own(self.exchange, document)
+            .await
+            .map_err(|_| body::client_closed())
+    }
+
+    /// How the command line logs in: nothing that a login page would not tell. `login` is null where it may not.
+    fn offer(&self) -> Value {
+        let snapshot = self.context.snapshot();
         let login = snapshot
             .identifier
             .login()
@@ -359,11 +371,7 @@ impl Step<'_, '_> {
                     "audience": cli.audience,
                 })
             });
-        // RFC 9728 section 2: whose configuration it is.
-        let document = json!({ "organization": snapshot.organization, "resource": self.origin, "login": login });
-        answer::own(self.exchange, document)
-            .await
-            .map_err(|_| body::client_closed())
+        json!({ "organization": snapshot.organization, "login": login })
     }
 
     /// Who issues tokens for this gateway, and how they are shown (RFC 9728 section 2): nothing that a challenge would not
@@ -381,6 +389,8 @@ impl Step<'_, '_> {
             "dpop_signing_alg_values_supported": ALGORITHMS,
             "dpop_bound_access_tokens_required": snapshot.identifier.wants_bound_tokens(),
             "tls_client_certificate_bound_access_tokens": clients.is_some(),
+            // No member of the standard has a client's identifier; section 2 lets resources add their own.
+            "lightkeeper": self.offer(),
         });
         answer::own(self.exchange, document)
             .await

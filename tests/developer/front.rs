@@ -18,6 +18,8 @@ pub struct Front {
 
 struct State {
     configuration: Value,
+    /// Status and body of the metadata (RFC 9728); without it there are none.
+    metadata: Option<(u16, String)>,
     /// By path.
     answers: Vec<(&'static str, u16, Value)>,
     seen: Mutex<Vec<Seen>>,
@@ -33,9 +35,23 @@ pub struct Seen {
 
 impl Front {
     pub async fn start(configuration: Value, answers: Vec<(&'static str, u16, Value)>) -> Self {
+        Front::with(configuration, None, answers).await
+    }
+
+    /// One that describes itself by metadata alone; its configuration would be refused.
+    pub async fn described(status: u16, metadata: String) -> Self {
+        Front::with(json!({}), Some((status, metadata)), Vec::new()).await
+    }
+
+    async fn with(
+        configuration: Value,
+        metadata: Option<(u16, String)>,
+        answers: Vec<(&'static str, u16, Value)>,
+    ) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let state = Arc::new(State {
             configuration,
+            metadata,
             answers,
             seen: Mutex::default(),
         });
@@ -74,6 +90,15 @@ impl State {
                     .or_insert_with(|| own.clone().into());
             }
             return Response::new(whole(told.to_string().replace("{own}", &own)));
+        }
+        if path == "/.well-known/oauth-protected-resource" {
+            let own = format!("http://{}", head.headers["host"].to_str().unwrap());
+            let (status, text) = self.metadata.clone().unwrap_or((404, String::new()));
+            let mut response = Response::new(whole(text.replace("{own}", &own)));
+            *response.status_mut() = StatusCode::from_u16(status).unwrap();
+            let location = HeaderValue::from_static("/.lightkeeper/configuration");
+            response.headers_mut().insert("location", location);
+            return response;
         }
         let body = body.collect().await.unwrap().to_bytes().to_vec();
         let target = head.uri.path_and_query().unwrap().to_string();

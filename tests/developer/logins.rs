@@ -380,6 +380,172 @@ async fn a_token_that_the_issuer_made_for_elsewhere_is_not_kept() {
     }
 }
 
+/// Scenario: a gateway's metadata (RFC 9728) are all that the command line has. Guarantees: they are enough for a login;
+/// those of another resource, of a login elsewhere than at its authorization servers, of an issuer in the clear, too large,
+/// moved, or no such document at all are refused, each in words, without a login page and without asking elsewhere.
+#[tokio::test(flavor = "multi_thread")]
+async fn metadata_are_enough_and_are_about_their_gateway() {
+    let issuer = Issuer::start().await.unwrap();
+    let metadata = |change: &dyn Fn(&mut Value)| {
+        let mut document = json!({
+            "resource": "{own}",
+            "authorization_servers": [issuer.url()],
+            "lightkeeper": {
+                "organization": "acme",
+                "login": { "issuer": issuer.url(), "client_id": "lightkeeper-cli", "scopes": ["openid", "offline_access"], "audience": "{own}" },
+            },
+        });
+        change(&mut document);
+        document.to_string()
+    };
+    let good = metadata(&|_| {});
+    let named = Front::described(200, good.clone()).await;
+    let desk = Desk::new();
+    desk.log_in(&named.url(), "ann").await;
+    let kept = desk.kept();
+    assert_eq!(kept["gateways"][named.url()]["organization"], "acme");
+
+    let to = |issuer: &str| {
+        metadata(&|document| {
+            document["authorization_servers"] = json!([issuer]);
+            document["lightkeeper"]["login"]["issuer"] = issuer.into();
+        })
+    };
+    let huge = metadata(&|document| document["more"] = "x".repeat(256 << 10).into());
+    let own = "\"resource\":\"{own}\"";
+    let rows = [
+        (
+            "another's",
+            200,
+            good.replace(own, &format!("\"resource\":\"{}\"", named.url())),
+            3,
+            "of another gateway",
+        ),
+        (
+            "a longer name",
+            200,
+            good.replace(own, "\"resource\":\"{own}.evil.example\""),
+            3,
+            "of another gateway",
+        ),
+        (
+            "a place within",
+            200,
+            good.replace(own, "\"resource\":\"{own}/apps\""),
+            3,
+            "of another gateway",
+        ),
+        (
+            "two at once",
+            200,
+            good.replace(own, &format!("{own},{own}")),
+            1,
+            "something else than its metadata",
+        ),
+        (
+            "none",
+            200,
+            metadata(&|document| drop(document.as_object_mut().unwrap().remove("resource"))),
+            1,
+            "something else than its metadata",
+        ),
+        (
+            "another's server",
+            200,
+            metadata(&|document| {
+                document["authorization_servers"] = json!(["https://idp.example"])
+            }),
+            3,
+            "none of its authorization servers",
+        ),
+        (
+            "no server",
+            200,
+            metadata(&|document| document["authorization_servers"] = json!([])),
+            3,
+            "none of its authorization servers",
+        ),
+        (
+            "in the clear",
+            200,
+            to("http://idp.example"),
+            1,
+            "must be an `https` URL",
+        ),
+        (
+            "no web address",
+            200,
+            to("ftp://127.0.0.1"),
+            1,
+            "must be an `https` URL",
+        ),
+        (
+            "no client",
+            200,
+            metadata(&|document| document["lightkeeper"] = Value::Null),
+            1,
+            "does not say how the command line logs in",
+        ),
+        (
+            "no login",
+            200,
+            metadata(&|document| document["lightkeeper"]["login"] = Value::Null),
+            1,
+            "offers no login",
+        ),
+        (
+            "another's audience",
+            200,
+            metadata(&|document| {
+                document["lightkeeper"]["login"]["audience"] = "https://gateway.example".into()
+            }),
+            3,
+            "asks for a token that is for",
+        ),
+        (
+            "no JSON",
+            200,
+            "\u{1b}[2J".to_owned(),
+            1,
+            "something else than its metadata",
+        ),
+        (
+            "a list",
+            200,
+            "[]".to_owned(),
+            1,
+            "something else than its metadata",
+        ),
+        ("too large", 200, huge, 1, "answers more than 256 KiB"),
+        (
+            "moved",
+            302,
+            good.clone(),
+            1,
+            "answers 302 instead of its metadata",
+        ),
+        (
+            "broken",
+            500,
+            good.clone(),
+            1,
+            "answers 500 instead of its metadata",
+        ),
+    ];
+    for (what, status, told, expected, message) in rows {
+        let hostile = Front::described(status, told).await;
+        let ended = desk.run(&["login", "--no-browser", "--gateway", &hostile.url()]);
+        assert_eq!(ended.status, expected, "{what}: {ended:?}");
+        assert!(
+            ended.err.contains(message) && !ended.err.contains('\u{1b}'),
+            "{what}: {ended:?}"
+        );
+        assert!(!ended.err.contains("/authorize?"), "{what}: {ended:?}");
+        assert_eq!(hostile.seen().len(), 0, "{what}");
+        assert_eq!(desk.kept(), kept, "{what}");
+    }
+}
+
 /// Scenario: gateways and issuers that cannot be logged in at. Each says why, in words.
 #[tokio::test(flavor = "multi_thread")]
 async fn what_cannot_be_logged_in_at_is_told() {

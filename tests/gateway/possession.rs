@@ -271,6 +271,14 @@ async fn a_listener_with_a_name_says_how_to_prove_oneself() {
         json!([world.issuer.url()])
     );
     assert_eq!(document["bearer_methods_supported"], json!(["header"]));
+    let login = json!({
+        "issuer": world.issuer.url(),
+        "client_id": "lightkeeper-cli",
+        "scopes": document["lightkeeper"]["login"]["scopes"],
+        "audience": document["lightkeeper"]["login"]["audience"],
+    });
+    let offer = json!({ "organization": "acme", "login": login });
+    assert_eq!(document["lightkeeper"], offer);
     assert_eq!(document["dpop_bound_access_tokens_required"], json!(false));
     assert_eq!(
         document["tls_client_certificate_bound_access_tokens"],

@@ -1,8 +1,8 @@
 //! What a gateway tells the command line to log in with, and the identity provider behind it.
 //!
-//! What it does: reads the gateway's configuration, discovers the provider (OpenID Connect Discovery 1.0 section 4), verifies
+//! What it does: reads the gateway's metadata (RFC 9728) or configuration, discovers the provider (OpenID Connect Discovery 1.0 section 4), verifies
 //! ID tokens, refreshes (RFC 6749 section 6) and revokes (RFC 7009). What it refuses to know: browsers, files. Invariants: the
-//! gateway's configuration is its own (RFC 9728 section 3.3); the document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
+//! gateway's word is about itself (RFC 9728 section 3.3), and its issuer is one of its authorization servers; the document's issuer is the one that the gateway named, byte for byte; ID tokens count with an asymmetric signature only.
 
 use std::sync::Arc;
 
@@ -28,12 +28,15 @@ use super::failure::Failure;
 use super::proving;
 use super::store::StoredLogin;
 use super::web::{Web, is_permitted_url, origin, unanswered};
+use crate::accept::METADATA_PATH;
 use crate::clock::Clock;
 use crate::egress::OutboundFault;
 use crate::media_type;
 
 /// Tokens that do not say when they end are taken to live this long, in seconds.
 const LIFETIME_SECONDS: u64 = 300;
+/// What a gateway says of itself has a few hundred bytes.
+const DOCUMENT_LIMIT_BYTES: usize = 256 << 10;
 /// What ID tokens may be signed with: what can be verified without a shared secret.
 const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::RsaSsaPkcs1V15Sha256,
@@ -47,13 +50,30 @@ const ALGORITHMS: [CoreJwsSigningAlgorithm; 9] = [
     CoreJwsSigningAlgorithm::EdDsa,
 ];
 
-/// What `/.lightkeeper/configuration` says.
+/// What a gateway says to the command line.
 #[derive(Deserialize)]
 pub(crate) struct Offered {
     pub organization: String,
-    /// The gateway's own address, as RFC 9728 section 2 calls it.
-    resource: Option<String>,
     pub login: Option<OfferedLogin>,
+}
+
+/// What `/.lightkeeper/configuration` says.
+#[derive(Deserialize)]
+struct OwnConfiguration {
+    /// The gateway's own address.
+    resource: Option<String>,
+    #[serde(flatten)]
+    offered: Offered,
+}
+
+/// What the metadata of a protected resource say (RFC 9728 section 2).
+#[derive(Deserialize)]
+struct ResourceMetadata {
+    resource: String,
+    #[serde(default)]
+    authorization_servers: Vec<String>,
+    /// The member of our own: the standard has none for a client's identifier.
+    lightkeeper: Option<Offered>,
 }
 
 /// How to log in.
@@ -291,9 +311,66 @@ fn is_of_kind(entry: &StoredLogin, kind: &CoreTokenType) -> Result<(), Failure> 
     }
 }
 
+/// What the gateway's metadata say (RFC 9728), or its configuration, where it has no name of its own and so no metadata.
 async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
-    let request = Request::get(format!("{gateway}/.lightkeeper/configuration"))
-        .header(header::ACCEPT, media_type::JSON);
+    let strange =
+        |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
+    let (status, body) = told(web, gateway, METADATA_PATH).await?;
+    match status {
+        StatusCode::OK => {}
+        // A listener without a name, or a gateway that does not know the standard.
+        StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND => {
+            return configured(web, gateway).await;
+        }
+        other => {
+            let what = format!("answers {} instead of its metadata", other.as_u16());
+            return Err(strange(&what));
+        }
+    }
+    let metadata: ResourceMetadata = serde_json::from_slice(&body)
+        .map_err(|_| strange("answers something else than its metadata"))?;
+    is_own(&metadata.resource, gateway)?;
+    let offered = metadata
+        .lightkeeper
+        .ok_or_else(|| strange("does not say how the command line logs in"))?;
+    let servers = &metadata.authorization_servers;
+    match &offered.login {
+        Some(login) if !servers.contains(&login.issuer) => Err(Failure::denied(format!(
+            "`{gateway}` wants a login at `{}`, which is none of its authorization servers",
+            login.issuer
+        ))),
+        _ => Ok(offered),
+    }
+}
+
+async fn configured(web: &Web, gateway: &str) -> Result<Offered, Failure> {
+    let strange =
+        |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
+    let (status, body) = told(web, gateway, "/.lightkeeper/configuration").await?;
+    if status != StatusCode::OK {
+        return Err(strange(&format!(
+            "answers {} instead of its configuration",
+            status.as_u16()
+        )));
+    }
+    let configuration: OwnConfiguration = serde_json::from_slice(&body)
+        .map_err(|_| strange("answers something else than its configuration"))?;
+    is_own(&configuration.resource.unwrap_or_default(), gateway)?;
+    Ok(configuration.offered)
+}
+
+/// RFC 9728 section 3.3: what is said of another resource must not be used.
+fn is_own(named: &str, gateway: &str) -> Result<(), Failure> {
+    if origin(named).ok().as_deref() == Some(gateway) {
+        return Ok(());
+    }
+    let said = format!("`{gateway}` gives the configuration of another gateway, `{named}`");
+    Err(Failure::denied(said)
+        .advise("log in at its own address, which is the `public_url` of its listener"))
+}
+
+async fn told(web: &Web, gateway: &str, path: &str) -> Result<(StatusCode, Vec<u8>), Failure> {
+    let request = Request::get(format!("{gateway}{path}")).header(header::ACCEPT, media_type::JSON);
     let request = request
         .body(Vec::new())
         .map_err(|error| Failure::new(error.to_string()))?;
@@ -301,24 +378,13 @@ async fn offered(web: &Web, gateway: &str) -> Result<Offered, Failure> {
         .ask(request)
         .await
         .map_err(|fault| unanswered(&fault, &format!("the gateway `{gateway}`")))?;
-    let strange =
-        |what: &str| Failure::new(format!("`{gateway}` {what}: is it a Lightkeeper gateway?"));
-    if answer.status() != StatusCode::OK {
-        return Err(strange(&format!(
-            "answers {} instead of its configuration",
-            answer.status().as_u16()
+    if answer.body().len() > DOCUMENT_LIMIT_BYTES {
+        return Err(Failure::new(format!(
+            "`{gateway}` answers more than {} KiB: is it a Lightkeeper gateway?",
+            DOCUMENT_LIMIT_BYTES >> 10
         )));
     }
-    let offered: Offered = serde_json::from_slice(answer.body())
-        .map_err(|_| strange("answers something else than its configuration"))?;
-    // RFC 9728 section 3.3: what is said of another resource must not be used.
-    let named = offered.resource.as_deref().unwrap_or_default();
-    if origin(named).ok().as_deref() != Some(gateway) {
-        let said = format!("`{gateway}` gives the configuration of another gateway, `{named}`");
-        return Err(Failure::denied(said)
-            .advise("log in at its own address, which is the `public_url` of its listener"));
-    }
-    Ok(offered)
+    Ok((answer.status(), answer.into_body()))
 }
 
 /// Spends the entry's refresh token for new tokens, which are in the entry afterwards.
