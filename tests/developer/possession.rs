@@ -189,15 +189,34 @@ async fn tools_work_through_a_bound_login() {
     }
     let own = tool.clone().header("dpop", "e30.e30.e30");
     assert_eq!(own.get("/.lightkeeper/whoami").await.unwrap().status, 200);
-    // Nonces that were given are of no use any more: the session keys change.
+    // Nonces that were given are of no use any more, each time: the session keys change.
     let key = world.folder().join("secrets/session-key");
-    std::fs::write(&key, "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=").unwrap();
-    world.gateway.reload().await.unwrap();
-    assert_eq!(
-        tool.get("/.lightkeeper/whoami").await.unwrap().status,
-        200,
-        "asked once more"
-    );
+    let keys = [
+        "MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=",
+        "MTIzNDU2Nzg5MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTI=",
+    ];
+    let held = 4 << 20;
+    for (round, (what, caller, length, expected)) in [
+        ("nothing", tool.clone(), 0, 200),
+        ("a known length", tool.clone(), 1000, 403),
+        ("chunks", tool.clone().chunked(), 1000, 403),
+        ("as much as is held", tool.clone(), held, 403),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        std::fs::write(&key, keys[round % 2]).unwrap();
+        world.gateway.reload().await.unwrap();
+        let answer = match length {
+            0 => caller.get("/.lightkeeper/whoami").await,
+            _ => {
+                let body = vec![b'x'; length];
+                caller.send(Method::POST, "/v1/traces", &kind, body).await
+            }
+        };
+        let answer = answer.unwrap();
+        assert_eq!(answer.status, expected, "{what}: {}", answer.text());
+    }
     program.interrupt();
     assert_eq!(program.end().status, 0);
 }

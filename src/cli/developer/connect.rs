@@ -1,6 +1,7 @@
 //! `lightkeeper connect`: a local port that adds the developer's identity.
 //!
-//! What it does: passes requests of tools on this machine to the gateway with a fresh token, both bodies streamed. What it refuses
+//! What it does: passes requests of tools on this machine to the gateway with a fresh token, both bodies streamed, but for what
+//! of a request is held so that it can be repeated with the gateway's nonce (`held.rs`). What it refuses
 //! to know: what is asked; paths, queries and bodies go as they come. Invariants: it listens on loopback only; without `--open`
 //! who does not present the key is refused, because every user of the machine reaches the port; browsers' pages and foreign
 //! names for this address are refused (DNS rebinding); no credential of a tool's goes on; connections are bounded.
@@ -16,7 +17,7 @@ use http::{
     header, request,
 };
 use http_body_util::{BodyExt as _, Full};
-use hyper::body::{Body as _, Incoming};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -27,6 +28,7 @@ use tokio::sync::Semaphore;
 use super::ConnectArguments;
 use super::ask::ask;
 use super::failure::{DENIED, Failure};
+use super::held::{HeldBody, hold};
 use super::key::{LocalKey, credentials};
 use super::session::{ToolEvidence, ToolSession};
 use super::web::unanswered;
@@ -42,6 +44,8 @@ const HEAD_TIMEOUT: Duration = Duration::from_secs(60);
 /// From the whole head to the gateway's head.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(300);
 const HEAD_LIMIT_BYTES: usize = 64 << 10;
+/// What of a request's body is held to be sent once more; a usual batch of spans has less. All together a gigabyte at most.
+const HELD_LIMIT_BYTES: usize = 4 << 20;
 
 /// Headers of one connection (RFC 9110 section 7.6.1), beside those that `connection` names.
 const HOP_BY_HOP: [HeaderName; 9] = [
@@ -166,28 +170,50 @@ impl Local {
             Ok(evidence) => evidence,
             Err(failure) => return failed(&failure),
         };
-        // A body that streams is gone when the gateway asks for its nonce.
-        if let Err(failure) = self.session.prepare(&evidence).await {
-            return failed(&failure);
-        }
         let (head, body) = request.into_parts();
-        let again = body.is_end_stream().then(|| head.clone());
+        // Nothing is repeated for a token that is bound to no key.
+        let limit_bytes = match evidence.key {
+            Some(_) => HELD_LIMIT_BYTES,
+            None => 0,
+        };
+        let Ok(held) = tokio::time::timeout(ANSWER_TIMEOUT, hold(body, limit_bytes)).await else {
+            return refusal(
+                StatusCode::REQUEST_TIMEOUT,
+                "the request's body does not come",
+            );
+        };
+        let held = match held {
+            Ok(held) => held,
+            Err(error) => {
+                let message = format!("the request's body cannot be read: {error}");
+                return refusal(StatusCode::BAD_REQUEST, &message);
+            }
+        };
+        let (body, again) = match held {
+            HeldBody::Whole(body) => (whole(body.clone()), Some((head.clone(), body))),
+            HeldBody::Streams(body) => {
+                // What streams is gone when the gateway asks for its nonce.
+                if let Err(failure) = self.session.prepare(&evidence).await {
+                    return failed(&failure);
+                }
+                (body, None)
+            }
+        };
         let unsent = |error: &dyn std::fmt::Display| {
             refusal(
                 StatusCode::BAD_REQUEST,
                 &format!("the request cannot be passed on: {error}"),
             )
         };
-        let request = match self.onward(head, body.boxed_unsync(), &evidence) {
+        let request = match self.onward(head, body, &evidence) {
             Ok(request) => request,
             Err(error) => return unsent(&error.message),
         };
         let mut passed = self.pass(request).await;
-        if let (Ok(Ok(answer)), Some(head)) = (&passed, again)
+        if let (Ok(Ok(answer)), Some((head, body))) = (&passed, again)
             && self.session.heard(answer.status(), answer.headers())
         {
-            let nothing = Full::new(Bytes::new()).map_err(|never| match never {});
-            match self.onward(head, nothing.boxed_unsync(), &evidence) {
+            match self.onward(head, whole(body), &evidence) {
                 Ok(request) => passed = self.pass(request).await,
                 Err(error) => return unsent(&error.message),
             }
@@ -287,6 +313,12 @@ fn relocate(text: &str, from: &str, to: &str) -> String {
         moved.push_str(part);
     }
     moved
+}
+
+fn whole(body: Bytes) -> SendBody {
+    Full::new(body)
+        .map_err(|never| match never {})
+        .boxed_unsync()
 }
 
 fn strip(headers: &mut HeaderMap) {
@@ -411,10 +443,7 @@ impl ErrorFormat {
 /// An error in the tool's words, so that it shows it.
 fn refusal(dialect: ErrorFormat, status: StatusCode, message: &str) -> Response<SendBody> {
     let (kind, body) = dialect.write(status, &format!("lightkeeper connect: {message}"));
-    let body = Full::new(Bytes::from(body))
-        .map_err(|never| match never {})
-        .boxed_unsync();
-    let mut response = Response::new(body);
+    let mut response = Response::new(whole(Bytes::from(body)));
     *response.status_mut() = status;
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));

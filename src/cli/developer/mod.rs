@@ -9,6 +9,7 @@ mod audience;
 mod bound_key;
 mod connect;
 pub(super) mod failure;
+mod held;
 mod key;
 mod loopback;
 mod login;
