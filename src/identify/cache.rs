@@ -26,6 +26,10 @@ const IDLE_LIMIT: Duration = Duration::from_secs(3600);
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Evidence([u8; 32]);
 
+/// The first byte of what is hashed: what one form makes is never what the other makes.
+const WHOLE: u8 = 0;
+const BESIDE: u8 = 1;
+
 impl Evidence {
     /// `certificate`: what the verified leaf says. It is part of the key because bound tokens are judged together with
     /// it, and because the facts hold it: the same leaf may say less under another authority, or after a reload. `header`:
@@ -37,6 +41,7 @@ impl Evidence {
         certificate: Option<&CertificateFacts>,
     ) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&[WHOLE]);
         let header = header.map_or("", AssertionHeader::as_str);
         hash.update(&(header.len() as u64).to_be_bytes());
         hash.update(header.as_bytes());
@@ -70,6 +75,7 @@ impl Evidence {
     /// The same beside a leaf that no authority vouches for: a token may be bound to it.
     pub(super) fn beside(self, fingerprint: &str) -> Self {
         let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&[BESIDE]);
         hash.update(&self.0);
         hash.update(fingerprint.as_bytes());
         let mut sum = [0; 32];

@@ -463,25 +463,43 @@ async fn refusals_push_no_identity_out() {
     assert_eq!(party.consultations.held().0, 1);
 }
 
-type Shown = (String, Option<&'static str>, Option<(bool, String)>);
+/// A token, the header in which a proxy states it, and a certificate: one that an authority vouches for by a SPIFFE ID or a
+/// DNS name, or one that none does.
+type Shown = (String, Option<&'static str>, Option<(Vouching, String)>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Vouching {
+    Spiffe,
+    Dns,
+    Lone,
+}
 
 /// Few texts, so that pieces of one proof are found in others at other places.
 fn shown() -> impl Strategy<Value = Shown> {
     (
         "[ab]{0,3}",
         proptest::option::of(prop_oneof![Just("x-a"), Just("x-ab"), Just("x-b")]),
-        proptest::option::of((any::<bool>(), "[ab]{0,3}")),
+        proptest::option::of((
+            prop_oneof![
+                Just(Vouching::Spiffe),
+                Just(Vouching::Dns),
+                Just(Vouching::Lone)
+            ],
+            "[ab]{0,3}",
+        )),
     )
 }
 
 fn evidence((token, header, certificate): &Shown) -> Evidence {
     let header = header.map(|name| AssertionHeader::parse(name).unwrap());
-    let certificate = certificate
+    let vouched = certificate
         .as_ref()
+        .filter(|(vouching, _)| *vouching != Vouching::Lone)
+        .map(|(vouching, name)| (*vouching == Vouching::Spiffe, name))
         .map(|(is_spiffe, name)| CertificateFacts {
             ca: Arc::from("ca"),
             spiffe: is_spiffe.then(|| name.clone()),
-            dns: if *is_spiffe {
+            dns: if is_spiffe {
                 Vec::new()
             } else {
                 vec![name.clone()]
@@ -493,7 +511,11 @@ fn evidence((token, header, certificate): &Shown) -> Evidence {
             not_before: 0,
             not_after: 0,
         });
-    Evidence::of(token.as_bytes(), header.as_ref(), certificate.as_ref())
+    let evidence = Evidence::of(token.as_bytes(), header.as_ref(), vouched.as_ref());
+    match certificate {
+        Some((Vouching::Lone, fingerprint)) => evidence.beside(fingerprint),
+        _ => evidence,
+    }
 }
 
 proptest! {
