@@ -6,6 +6,7 @@
 //! subject counts for the issuers that the transmitter speaks for, and for no other; what an event ends is bounded by our
 //! own present, whatever time it names; an event that is not known ends nothing.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::{Map, Value};
@@ -13,7 +14,7 @@ use serde_json::{Map, Value};
 use super::claims::date;
 use super::issuer::Issuer;
 use super::pushed::{PushedId, text};
-use super::revocation::{Revocation, RevocationKind, lower};
+use super::revocation::{Revocation, RevocationKind, in_session, lower};
 use super::token::Unproven;
 use super::transmitter::Transmitter;
 use crate::clock::UnixMillis;
@@ -155,8 +156,15 @@ fn names_us(claims: &Map<String, Value>, ours: &[String]) -> Result<bool, Reason
     }
 }
 
-/// Whose proofs have ended (RFC 9493 section 3.2).
-enum EventSubject<'c> {
+/// Whose proofs have ended: a user's, those of a session, or those of a user in a session.
+struct EventSubject<'c> {
+    user: Option<UserSubject<'c>>,
+    /// The provider's name for the session, `sid`.
+    session: Option<&'c str>,
+}
+
+/// A user (RFC 9493 section 3.2).
+enum UserSubject<'c> {
     Account {
         issuer: &'c str,
         subject: &'c str,
@@ -166,18 +174,71 @@ enum EventSubject<'c> {
     Opaque(&'c str),
 }
 
-impl<'c> EventSubject<'c> {
+impl<'c> UserSubject<'c> {
     fn read(members: &'c Map<String, Value>) -> Result<Self, Reason> {
         let needed = |name| text(members, name)?.ok_or(Reason::TokenClaims);
         match needed("format")? {
-            "iss_sub" => Ok(EventSubject::Account {
+            "iss_sub" => Ok(UserSubject::Account {
                 issuer: needed("iss")?,
                 subject: needed("sub")?,
             }),
-            "email" => Ok(EventSubject::Email(needed("email")?)),
-            "opaque" => Ok(EventSubject::Opaque(needed("id")?)),
+            "email" => Ok(UserSubject::Email(needed("email")?)),
+            "opaque" => Ok(UserSubject::Opaque(needed("id")?)),
             _ => Err(Reason::RevocationSubject),
         }
+    }
+}
+
+impl<'c> EventSubject<'c> {
+    /// Reads a subject, a complex one included (the framework, section 3.2), which means what all its members mean at once:
+    /// a member that no proof of ours can be held against is refused, since without it too much would end.
+    fn read(members: &'c Map<String, Value>) -> Result<Self, Reason> {
+        if text(members, "format")? != Some("complex") {
+            return Ok(EventSubject {
+                user: Some(UserSubject::read(members)?),
+                session: None,
+            });
+        }
+        let mut read = EventSubject {
+            user: None,
+            session: None,
+        };
+        for (name, member) in members.iter().filter(|(name, _)| *name != "format") {
+            let member = member.as_object().ok_or(Reason::TokenClaims)?;
+            match name.as_str() {
+                "user" => read.user = Some(UserSubject::read(member)?),
+                "session" => match UserSubject::read(member)? {
+                    UserSubject::Opaque(id) => read.session = Some(id),
+                    _ => return Err(Reason::RevocationSubject),
+                },
+                _ => return Err(Reason::RevocationSubject),
+            }
+        }
+        match (&read.user, read.session) {
+            (None, None) => Err(Reason::TokenClaims),
+            _ => Ok(read),
+        }
+    }
+
+    /// By what proofs are told that are meant.
+    fn mark(&self) -> Option<(RevocationKind, Arc<str>)> {
+        let user = self.user.as_ref().map(|user| match user {
+            UserSubject::Account { subject, .. } | UserSubject::Opaque(subject) => {
+                (RevocationKind::Account, Cow::Borrowed(*subject))
+            }
+            UserSubject::Email(address) => (RevocationKind::Email, lower(address)),
+        });
+        let (kind, value) = match (user, self.session) {
+            (Some((kind, user)), None) => (kind, Arc::from(&*user)),
+            (None, session) => (RevocationKind::Session, Arc::from(session?)),
+            (Some((RevocationKind::Email, user)), Some(session)) => {
+                (RevocationKind::EmailInSession, in_session(&user, session))
+            }
+            (Some((_, user)), Some(session)) => {
+                (RevocationKind::AccountInSession, in_session(&user, session))
+            }
+        };
+        Some((kind, value))
     }
 
     /// One revocation for each issuer that is meant.
@@ -187,16 +248,11 @@ impl<'c> EventSubject<'c> {
         before: i64,
         now: UnixMillis,
     ) -> Result<Vec<Revocation>, Reason> {
-        let is_meant = |issuer: &&Arc<Issuer>| match self {
-            EventSubject::Account { issuer: named, .. } => issuer.is_called(named),
-            EventSubject::Email(_) | EventSubject::Opaque(_) => true,
+        let is_meant = |issuer: &&Arc<Issuer>| match self.user {
+            Some(UserSubject::Account { issuer: named, .. }) => issuer.is_called(named),
+            Some(UserSubject::Email(_) | UserSubject::Opaque(_)) | None => true,
         };
-        let (kind, value) = match self {
-            EventSubject::Account { subject, .. } | EventSubject::Opaque(subject) => {
-                (RevocationKind::Account, Arc::from(*subject))
-            }
-            EventSubject::Email(address) => (RevocationKind::Email, Arc::from(&*lower(address))),
-        };
+        let (kind, value) = self.mark().ok_or(Reason::TokenClaims)?;
         let ended: Vec<Revocation> = spoken_for
             .iter()
             .filter(is_meant)

@@ -19,7 +19,7 @@ impl RevocationMetrics {
     pub(super) fn new(make: &Making) -> Result<Self, prometheus::Error> {
         let revoked = make.counter(
             "revocations_total",
-            "Proofs that were ended, by source (file, backchannel_logout or ssf) and by what the revocation names (jti, subject, sub, sub_without_sid, email, sid, serial or spki).",
+            "Proofs that were ended, by source (file, backchannel_logout or ssf) and by what the revocation names (jti, subject, sub, sub_without_sid, email, sid, sub_in_sid, email_in_sid, serial or spki).",
             &["source", "kind"],
         )?;
         let entries = make.labelled_gauge(

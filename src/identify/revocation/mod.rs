@@ -46,6 +46,10 @@ pub(crate) enum RevocationKind {
     Email,
     /// The provider's session: `sid`.
     Session,
+    /// `sub` and `sid` together: the value is `in_session`'s.
+    AccountInSession,
+    /// `email` and `sid` together.
+    EmailInSession,
     /// The certificate with this serial number of its authority.
     Serial,
     /// Every certificate with this public key.
@@ -61,6 +65,8 @@ impl RevocationKind {
             RevocationKind::AccountWithoutSession => "sub_without_sid",
             RevocationKind::Email => "email",
             RevocationKind::Session => "sid",
+            RevocationKind::AccountInSession => "sub_in_sid",
+            RevocationKind::EmailInSession => "email_in_sid",
             RevocationKind::Serial => "serial",
             RevocationKind::Key => "spki",
         }
@@ -162,6 +168,9 @@ impl Revocations {
     fn ends(&self, proof: &ProofMarks<'_>, now: i64) -> bool {
         let email = proof.email.map(lower);
         let without_session = proof.account.filter(|_| proof.session.is_none());
+        let in_session = |user: Option<&str>| Some(in_session(user?, proof.session?));
+        let (account_in_session, email_in_session) =
+            (in_session(proof.account), in_session(email.as_deref()));
         let marks = [
             (RevocationKind::Token, proof.token),
             (RevocationKind::Subject, Some(proof.subject)),
@@ -169,6 +178,11 @@ impl Revocations {
             (RevocationKind::AccountWithoutSession, without_session),
             (RevocationKind::Email, email.as_deref()),
             (RevocationKind::Session, proof.session),
+            (
+                RevocationKind::AccountInSession,
+                account_in_session.as_deref(),
+            ),
+            (RevocationKind::EmailInSession, email_in_session.as_deref()),
         ];
         self.cover(proof.issuer, &marks, proof.issued, now)
     }
@@ -193,6 +207,11 @@ impl Revocations {
         self.listed.table().covers(issuer, marks, issued, now)
             || self.heard.covers(issuer, marks, issued, now)
     }
+}
+
+/// A user and a session as one value, of which no other pair has the same.
+pub(super) fn in_session(user: &str, session: &str) -> Arc<str> {
+    Arc::from(format!("{}:{user}{session}", user.len()))
 }
 
 /// Addresses are compared without case: a provider may write one in another case than the token does.

@@ -24,6 +24,8 @@ struct ByKind {
     accounts_without_session: ValueMarks,
     emails: ValueMarks,
     sessions: ValueMarks,
+    accounts_in_session: ValueMarks,
+    emails_in_session: ValueMarks,
     serials: ValueMarks,
     keys: ValueMarks,
 }
@@ -113,6 +115,8 @@ impl ByKind {
             RevocationKind::AccountWithoutSession => &self.accounts_without_session,
             RevocationKind::Email => &self.emails,
             RevocationKind::Session => &self.sessions,
+            RevocationKind::AccountInSession => &self.accounts_in_session,
+            RevocationKind::EmailInSession => &self.emails_in_session,
             RevocationKind::Serial => &self.serials,
             RevocationKind::Key => &self.keys,
         }
@@ -126,6 +130,8 @@ impl ByKind {
             RevocationKind::AccountWithoutSession => &mut self.accounts_without_session,
             RevocationKind::Email => &mut self.emails,
             RevocationKind::Session => &mut self.sessions,
+            RevocationKind::AccountInSession => &mut self.accounts_in_session,
+            RevocationKind::EmailInSession => &mut self.emails_in_session,
             RevocationKind::Serial => &mut self.serials,
             RevocationKind::Key => &mut self.keys,
         }

@@ -92,6 +92,10 @@ async fn each_check_of_a_security_event_token() {
     let stage = stage(false);
     let revoked = |event: Value| json!({format!("{CAEP}session-revoked"): event});
     let subject = |subject: Value| json!({ "sub_id": subject });
+    let complex = |mut members: Value| {
+        members["format"] = json!("complex");
+        subject(members)
+    };
     for (number, (changes, expected)) in [
         (json!({}), Ok(1)),
         (json!({"aud": ["a", "https://gateway.example"]}), Ok(1)),
@@ -127,7 +131,18 @@ async fn each_check_of_a_security_event_token() {
         (subject(json!({"format": "iss_sub", "iss": ISSUER, "sub": ""})), Err("token_claims")),
         (subject(json!({"format": "email"})), Err("token_claims")),
         (subject(json!({"format": "opaque", "id": "x".repeat(1025)})), Err("token_claims")),
-        (subject(json!({"format": "complex", "user": {"format": "opaque", "id": "ada"}})), Err("revocation_subject")),
+        (complex(json!({"user": {"format": "opaque", "id": "ada"}})), Ok(1)),
+        (complex(json!({"session": {"format": "opaque", "id": "s-1"}})), Ok(1)),
+        (complex(json!({"user": {"format": "email", "email": "ada@acme.example"}, "session": {"format": "opaque", "id": "s-1"}})), Ok(1)),
+        (complex(json!({})), Err("token_claims")),
+        (complex(json!({"user": "ada"})), Err("token_claims")),
+        (complex(json!({"user": {"format": "opaque"}})), Err("token_claims")),
+        (complex(json!({"session": {"format": "email", "email": "ada@acme.example"}})), Err("revocation_subject")),
+        (complex(json!({"user": {"format": "complex", "user": {"format": "opaque", "id": "ada"}}})), Err("revocation_subject")),
+        (complex(json!({"user": {"format": "opaque", "id": "ada"}, "device": {"format": "opaque", "id": "d-1"}})), Err("revocation_subject")),
+        (complex(json!({"user": {"format": "opaque", "id": "ada"}, "tenant": {"format": "opaque", "id": "t-1"}})), Err("revocation_subject")),
+        (complex(json!({"device": {"format": "opaque", "id": "d-1"}})), Err("revocation_subject")),
+        (complex(json!({"user": {"format": "iss_sub", "iss": "https://other.example/", "sub": "ada"}})), Err("revocation_foreign")),
         (subject(json!({"format": "iss_sub", "iss": "https://other.example/", "sub": "ada"})), Err("revocation_foreign")),
         (subject(json!({"format": "iss_sub", "iss": TRANSMITTER, "sub": "ada"})), Err("revocation_foreign")),
     ]
@@ -304,6 +319,76 @@ async fn an_event_ends_what_was_issued_before_it() {
         stage.world.move_to(NOW + 60);
         let later = RSA.token("RS256", "rs", json!({"iat": NOW + 60, "exp": NOW + 300}));
         assert!(verdict(&stage.identifier, &later).await.is_ok(), "{what}");
+    }
+}
+
+/// Scenario: ada has tokens of two sessions and of none, eve has one that names the first session, too; then one event about a
+/// complex subject. Guarantees: what all named members fit has ended, and nothing else.
+#[tokio::test]
+async fn a_complex_subject_means_all_its_members_at_once() {
+    let opaque = |id: &str| json!({"format": "opaque", "id": id});
+    let account = json!({"format": "iss_sub", "iss": ISSUER, "sub": "ada"});
+    let email = json!({"format": "email", "email": "ADA@acme.example"});
+    for (what, members, ends) in [
+        (
+            "a user",
+            json!({"user": account}),
+            [true, true, true, false],
+        ),
+        (
+            "a session",
+            json!({"session": opaque("s-1")}),
+            [true, false, false, true],
+        ),
+        (
+            "both",
+            json!({"user": account, "session": opaque("s-1")}),
+            [true, false, false, false],
+        ),
+        (
+            "by address",
+            json!({"user": email, "session": opaque("s-2")}),
+            [false, true, false, false],
+        ),
+        (
+            "agreed on",
+            json!({"user": opaque("eve"), "session": opaque("s-1")}),
+            [false, false, false, true],
+        ),
+        (
+            "no such pair",
+            json!({"user": opaque("eve"), "session": opaque("s-2")}),
+            [false; 4],
+        ),
+        (
+            "shifted",
+            json!({"user": opaque("adas"), "session": opaque("-1")}),
+            [false; 4],
+        ),
+    ] {
+        let stage = stage(false);
+        let tokens = [
+            json!({"email": "ada@acme.example", "sid": "s-1"}),
+            json!({"email": "ada@acme.example", "sid": "s-2"}),
+            json!({"email": "ada@acme.example"}),
+            json!({"sub": "eve", "email": "eve@acme.example", "sid": "s-1"}),
+        ]
+        .map(|mut claims| {
+            claims["email_verified"] = json!(true);
+            RSA.token("RS256", "rs", claims)
+        });
+        let mut subject = members;
+        subject["format"] = json!("complex");
+        let token = event(&OTHER_RSA, json!({}), json!({ "sub_id": subject }));
+        assert_eq!(told(&stage.identifier, &token).await, Ok(1), "{what}");
+        for (number, (token, ends)) in tokens.iter().zip(ends).enumerate() {
+            let judged = verdict(&stage.identifier, token).await;
+            assert_eq!(
+                judged == Err("proof_revoked"),
+                ends,
+                "{what} {number}: {judged:?}"
+            );
+        }
     }
 }
 
