@@ -188,6 +188,11 @@ pub(super) fn fingerprint(der: &[u8]) -> String {
     HEXLOWER.encode(digest::digest(&digest::SHA256, der).as_ref())
 }
 
+/// SHA-256 of a leaf's public key (`SubjectPublicKeyInfo`), as revocations name it, in lower-case hexadecimal.
+pub(super) fn key_of(der: &[u8]) -> Result<String, Reason> {
+    Leaf::parse(der).map(|leaf| fingerprint(leaf.certificate.public_key().raw))
+}
+
 /// The trust domain that a signing certificate names: its only URI, without a path (X.509-SVID sections 2 and 4.2). Of
 /// several certificates, all must name the same.
 pub(crate) fn own_trust_domain(text: &[u8]) -> Option<String> {

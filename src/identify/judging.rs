@@ -84,6 +84,10 @@ impl Identifier {
             .as_ref()
             .map(|chain| self.holder(chain, now))
             .transpose()?;
+        // A key that was lost proves nothing of a token that is bound to it, and stands beside no other proof.
+        if let Some(key) = holder.as_ref().and_then(|holder| holder.lone_key.as_ref()) {
+            self.revocations.judge_key(key, now)?;
+        }
         if let Some(cookie) = &caller.session {
             // `accept` refuses both together; should it ever not, neither is chosen.
             if caller.token.as_ref().is_some_and(is_ours_to_judge) {

@@ -78,6 +78,8 @@ pub(super) struct Holder {
     pub vouched: Option<(Arc<CertificateFacts>, Arc<Facts>)>,
     /// SHA-256 of the leaf's DER, lower-case hexadecimal.
     pub fingerprint: Arc<str>,
+    /// Of a leaf that no authority vouches for, the same of its public key; `vouched` has that of another.
+    pub lone_key: Option<Arc<str>>,
 }
 
 impl Holder {
@@ -331,6 +333,7 @@ impl ClientVerifier {
         let stamps = trust.trust.stamps(now).collect();
         let leaf = chain.certificates.first();
         let shown = leaf.map(|leaf| fingerprint(leaf)).unwrap_or_default();
+        let mut lone_key = None;
         let (vouched, good_until) = match trust.trust.holder(&chain.certificates, time(now)) {
             Ok((certificate, good_until)) => {
                 let certificate = Arc::new(certificate);
@@ -341,12 +344,14 @@ impl ClientVerifier {
                 let leaf = leaf.ok_or(Reason::CertificateMalformed)?;
                 let taken = trust.trust.takes_all_the_same(leaf, refused);
                 taken.map_err(|refused| refused.reason)?;
+                lone_key = Some(Arc::from(certificate::key_of(leaf)?));
                 (None, now.seconds())
             }
         };
         let holder = Holder {
             vouched,
             fingerprint: Arc::from(shown),
+            lone_key,
         };
         Ok(Verified {
             chain: Arc::downgrade(chain),

@@ -475,4 +475,49 @@ async fn a_certificate_of_no_authority_is_worth_its_key() {
     }
     let revoked = world.caller().bearer(&free).certificate(&leaf("revoked"));
     assert!(revoked.get(page).await.is_err());
+    // Its key is revoked: by a list of this configuration, while connections stay open.
+    let mut open = bearer(&by_stranger)
+        .certificate(&stranger)
+        .connect()
+        .await
+        .unwrap();
+    let (_, key) = stranger.marks().unwrap();
+    let list = format!(
+        "version: 1\nrevocations: [{{ spki: \"sha256:{key}\", until: 2126-01-01T00:00:00Z }}]\n"
+    );
+    std::fs::write(world.folder().join("revocations.yaml"), list).unwrap();
+    let config = world.folder().join("lightkeeper.yaml");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(
+        &config,
+        format!("{text}\nrevocations: {{ file: revocations.yaml }}\n"),
+    )
+    .unwrap();
+    world.gateway.reload().await.unwrap();
+    for (what, caller, expected) in [
+        (
+            "its own token",
+            bearer(&by_stranger).certificate(&stranger),
+            401,
+        ),
+        (
+            "beside a free token",
+            bearer(&free).certificate(&stranger),
+            401,
+        ),
+        (
+            "another certificate",
+            bearer(&by_ours).certificate(&ours),
+            200,
+        ),
+        ("no certificate", bearer(&free), 200),
+    ] {
+        let answer = caller.get(page).await.unwrap();
+        assert_eq!(answer.status, expected, "{what}");
+        if expected == 401 {
+            assert_eq!(reason(&world, &answer).await, "proof_revoked", "{what}");
+        }
+    }
+    let answer = open.send(Method::GET, page, &[], Vec::new()).await.unwrap();
+    assert_eq!(answer.status, 401, "an open connection");
 }

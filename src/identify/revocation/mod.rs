@@ -165,6 +165,15 @@ impl Revocations {
         }
     }
 
+    /// Refuses the key of a certificate that no authority vouches for, if it was revoked.
+    pub(super) fn judge_key(&self, key: &str, now: UnixMillis) -> Result<(), Reason> {
+        let marks = [(RevocationKind::Key, Some(key))];
+        if !self.is_empty() && self.cover("", &marks, None, now.seconds()) {
+            return Err(Reason::ProofRevoked);
+        }
+        Ok(())
+    }
+
     fn ends(&self, proof: &ProofMarks<'_>, now: i64) -> bool {
         let email = proof.email.map(lower);
         let without_session = proof.account.filter(|_| proof.session.is_none());
