@@ -47,6 +47,11 @@ pub(super) static P521: LazyLock<TestKey> =
 pub(super) static ED: LazyLock<TestKey> =
     LazyLock::new(|| TestKey::Ed(Ed25519KeyPair::generate().unwrap()));
 
+/// One more key for ES256.
+pub(super) fn another_p256() -> TestKey {
+    ec(&sig::ECDSA_P256_SHA256_FIXED_SIGNING, "P-256")
+}
+
 fn rsa() -> TestKey {
     TestKey::Rsa(RsaKeyPair::generate(KeySize::Rsa2048).unwrap())
 }

@@ -202,6 +202,8 @@ impl Identifier {
             bytes: token,
             key,
             leeway: settings.map_or(Duration::ZERO, |settings| settings.leeway),
+            issuer: &facts.issuer,
+            subject: &facts.subject,
         };
         Ok(possession.judge(proof, &token, now)?)
     }

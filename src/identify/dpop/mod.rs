@@ -68,6 +68,22 @@ pub(super) struct BoundToken<'a> {
     pub key: &'a Thumbprint,
     /// Of its issuer.
     pub leeway: Duration,
+    /// The identity that it gives, by issuer and subject: all its proofs share one room, whatever keys they are of.
+    pub issuer: &'a str,
+    pub subject: &'a str,
+}
+
+impl BoundToken<'_> {
+    /// The holder's place among all.
+    fn holder(&self) -> [u8; 32] {
+        let mut hash = digest::Context::new(&digest::SHA256);
+        hash.update(&(self.issuer.len() as u64).to_be_bytes());
+        hash.update(self.issuer.as_bytes());
+        hash.update(self.subject.as_bytes());
+        let mut sum = [0; 32];
+        sum.copy_from_slice(hash.finish().as_ref());
+        sum
+    }
 }
 
 impl Possession {
@@ -130,8 +146,8 @@ impl Possession {
             .memory
             .proofs
             .get(proof.thumbprint.share(self.memory.proofs.len()));
-        let (key, id) = (proof.thumbprint.bytes(), proof.once());
-        let is_first = share.is_some_and(|used| used.add(key, &id, until, now.seconds()));
+        let (holder, id) = (token.holder(), proof.once());
+        let is_first = share.is_some_and(|used| used.add(&holder, &id, until, now.seconds()));
         if !is_first {
             return Err(Reason::ProofReplayed.into());
         }

@@ -35,7 +35,7 @@ pub(crate) struct Memory {
     pub exchanges: FairQueue,
     pub spent: EndedIds,
     pub revoked: EndedIds,
-    /// Proofs of possession that were used, by the key that made them.
+    /// Proofs of possession that were used, spread by the keys that made them.
     pub proofs: [UsedIds; PROOF_SHARES],
     /// Messages of providers that were taken.
     pub told: EndedIds,

@@ -118,6 +118,8 @@ fn the_signed_examples_hold_for_their_own_call() {
             bytes: token.as_bytes(),
             key: &key,
             leeway: Duration::from_secs(30),
+            issuer: "idp",
+            subject: "ada",
         };
         let presented = presented(&[proof], &get, Some(url));
         let said = possession.judge(&presented, &token, UnixMillis((ISSUED + later) * 1000));

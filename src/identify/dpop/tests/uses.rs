@@ -223,6 +223,47 @@ async fn a_proof_is_for_one_call() {
     assert_eq!(code(&said), Some("proof_time"));
 }
 
+/// Scenario: ada shows one proof of a key, and then as many of another key as one identity has room for. Guarantees: both keys
+/// share the room, so that no number of keys fills a share; the first proof stays used; another identity's proofs hold.
+#[tokio::test]
+async fn the_keys_of_one_identity_share_its_room() {
+    const ROOM: usize = 2048;
+    let room = Room::new(&without_nonce(), |_| ());
+    let shares = room.identifier.memory.proofs.len();
+    let share = |key: &TestKey| thumbprint(key).share(shares);
+    let second: &'static TestKey = loop {
+        let key = forge::another_p256();
+        if share(&key) == share(&P256) {
+            break Box::leak(Box::new(key));
+        }
+    };
+    let of = |key: &'static TestKey, subject: &str| {
+        let token = RSA.token("RS256", "k", json!({ "cnf": bound(key), "sub": subject }));
+        let algorithm = "ES256";
+        (Prover { key, algorithm }, token)
+    };
+    let shows = async |(prover, token): &(Prover, String), id: &str, issued: i64| {
+        let claims = json!({"jti": id, "iat": issued});
+        let proof = prover.proof(token, &json!({}), &claims);
+        let proof = presented(&[&proof], &Method::POST, Some(URL));
+        code(&room.shows(Carrier::Dpop, token, Some(proof)).await)
+    };
+    let (first, flood, other) = (of(&P256, "ada"), of(second, "ada"), of(second, "ben"));
+    assert_eq!(shows(&first, "first", NOW - 5).await, None);
+    for number in 0..ROOM {
+        let id = format!("flood {number}");
+        assert_eq!(shows(&flood, &id, NOW).await, None, "{number}");
+    }
+    let used = room.identifier.memory.proofs.iter();
+    let used: usize = used.map(|used| used.len()).sum();
+    assert_eq!(used, ROOM, "one identity has one room");
+    assert_eq!(
+        shows(&first, "first", NOW - 5).await,
+        Some("proof_replayed")
+    );
+    assert_eq!(shows(&other, "other", NOW - 5).await, None);
+}
+
 /// Scenario: a token ends, and its proofs go on. Guarantees: the best proof makes no token live longer.
 #[tokio::test]
 async fn a_proof_keeps_no_token_alive() {
