@@ -111,6 +111,29 @@ mod tests {
 
     const ASKED: &str = "https://gateway.example/apps/shop/-/v1/traces";
 
+    /// Scenario: the pairs of `addresses.txt`. Guarantees: each is the same or not, as it says, in both directions; the one
+    /// spelling of an address is its own.
+    #[test]
+    fn the_pairs_of_the_table_are_the_same_or_not() {
+        let rows = include_str!("addresses.txt").lines();
+        let rows = rows.filter(|row| !row.is_empty() && !row.starts_with('#'));
+        let mut count = 0;
+        for row in rows {
+            let words: Vec<&str> = row.split(' ').collect();
+            let [expected, one, other] = words[..] else {
+                panic!("three words are wanted: {row}");
+            };
+            assert!(matches!(expected, "=" | "!"), "{row}");
+            assert_eq!(is_same(one, other), expected == "=", "{row}");
+            assert_eq!(is_same(other, one), expected == "=", "{row}");
+            for plain in [one, other].into_iter().filter_map(normal) {
+                assert_eq!(normal(&plain).as_ref(), Some(&plain), "{row}");
+            }
+            count += 1;
+        }
+        assert!(count > 60);
+    }
+
     /// Scenario: addresses that proofs claim for a call. Guarantees: spellings that RFC 3986 calls equivalent are one address;
     /// every other difference counts, and what is no address is like nothing.
     #[test]
