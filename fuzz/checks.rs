@@ -8,6 +8,7 @@
 mod cutting;
 
 use bytes::Bytes;
+use lightkeeper::identify::{ReadProof, is_same_address};
 use lightkeeper::lightstep::{Format, Report, Token};
 use lightkeeper::limits::Budget;
 use lightkeeper::otlp::{Encoding, Export, PartialSuccess, RESERVED, Signal, Stamp, Wanted};
@@ -32,6 +33,7 @@ pub const TARGETS: &[Target] = &[
     ("report", report),
     ("report_json", report_json),
     ("lines", lines),
+    ("proof", proof),
 ];
 
 /// OTLP/protobuf exports.
@@ -270,6 +272,31 @@ pub fn lines(data: &[u8]) {
                 data
             );
         }
+    }
+}
+
+/// Proofs of possession: a line, and an address behind the first line break.
+pub fn proof(data: &[u8]) {
+    let cut = data.iter().position(|byte| *byte == b'\n');
+    let (line, rest) = data.split_at(cut.unwrap_or(data.len()));
+    let address = String::from_utf8_lossy(rest.get(1..).unwrap_or_default());
+    let asked = "https://gateway.example/v1/traces";
+    for (one, other) in [(&*address, asked), (&*address, &*address)] {
+        let is_same = is_same_address(one, other);
+        assert_eq!(is_same, is_same_address(other, one), "in one direction");
+        let longer = format!("{one}?a#b");
+        assert!(!is_same || is_same_address(&longer, other) || longer.len() > 8 << 10);
+    }
+    if let Ok(read) = ReadProof::read(line, asked) {
+        assert_eq!(read.thumbprint.len(), 43, "no SHA-256 in base64url");
+        assert_eq!(line.iter().filter(|byte| **byte == b'.').count(), 2);
+        assert!(line.is_ascii() && read.method.len() <= line.len());
+        // A line has one reading, and one byte more is another line.
+        assert_eq!(ReadProof::read(line, asked), Ok(read.clone()));
+        let longer = [line, b"A"].concat();
+        assert!(!ReadProof::read(&longer, asked).is_ok_and(|longer| longer.is_signed));
+        let cut = ReadProof::read(&line[..line.len() - 1], asked);
+        assert!(!cut.is_ok_and(|cut| cut.is_signed), "a signature was cut");
     }
 }
 

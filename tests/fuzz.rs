@@ -125,7 +125,7 @@ macro_rules! smokes {
     };
 }
 
-smokes!(protobuf json transcode cut answer grpc_frame decompress thrift report report_json lines);
+smokes!(protobuf json transcode cut answer grpc_frame decompress thrift report report_json lines proof);
 
 /// Scenario: a developer adds a target, or forgets a part of one. Guarantees: each has a smoke, a binary and a
 /// small corpus.

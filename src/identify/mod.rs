@@ -75,7 +75,7 @@ pub(crate) use client_proof::AssertionKey;
 pub use client_token::NewClientToken;
 pub use client_token_hash::ClientTokenHash;
 pub use doubts::Doubts;
-pub use dpop::{Nonce, NonceKeyFault};
+pub use dpop::{Nonce, NonceKeyFault, ReadProof, is_same_address};
 pub(crate) use ending::ToldRevocations;
 pub use event::Events;
 pub(crate) use event::{Event, Identification};

@@ -61,6 +61,42 @@ impl From<Reason> for RefusedProof {
     }
 }
 
+/// What a proof says of itself; nothing of it is compared with a call.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReadProof {
+    /// The key's thumbprint (RFC 7638), in base64url.
+    pub thumbprint: String,
+    /// `htm`.
+    pub method: String,
+    /// Whether its own key signed it.
+    pub is_signed: bool,
+    /// Whether `htu` means the address that was given.
+    pub is_about: bool,
+}
+
+impl ReadProof {
+    /// Reads the line of a header as a call's proof is read (RFC 9449 section 4.3), and compares `htu` with `address`, an
+    /// absolute URL. Errors: `proof_malformed`, and `proof_key` for a key that does not count.
+    pub fn read(line: &[u8], address: &str) -> Result<ReadProof, Reason> {
+        if line.len() > PROOF_LIMIT_BYTES {
+            return Err(Reason::ProofMalformed);
+        }
+        let proof = Proof::parse(line)?;
+        Ok(ReadProof {
+            thumbprint: proof.thumbprint.text(),
+            is_signed: proof.holds(),
+            is_about: address::is_same(&proof.address, address),
+            method: proof.method,
+        })
+    }
+}
+
+/// Whether two absolute URLs are one address to proofs: equal after RFC 3986 sections 6.2.2 and 6.2.3, without queries and
+/// fragments.
+pub fn is_same_address(one: &str, other: &str) -> bool {
+    address::is_same(one, other)
+}
+
 /// The token that a proof has to be about.
 pub(super) struct BoundToken<'a> {
     pub bytes: &'a [u8],
