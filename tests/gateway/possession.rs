@@ -521,3 +521,62 @@ async fn a_certificate_of_no_authority_is_worth_its_key() {
     let answer = open.send(Method::GET, page, &[], Vec::new()).await.unwrap();
     assert_eq!(answer.status, 401, "an open connection");
 }
+
+/// Scenario: two gateways with one configuration and `replay: pinned`, between which a caller moves, over HTTP/1.1, HTTP/2 and
+/// gRPC. Guarantees: a proof with a nonce of the one is answered by the other with its own, and uses nothing up; with that it
+/// passes; each proof passes once in the whole, at whichever gateway it is shown, and however often.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proof_passes_once_at_all_gateways_together() {
+    let mut plan = plan();
+    plan.more = "dpop: { replay: pinned }".to_owned();
+    let world = stage::start(plan).await;
+    let second = world.replica().await.unwrap();
+    let second = second.addresses().iter().find(|(name, _)| name == "plain");
+    let second = SampleCaller::new(&format!("http://{}", second.unwrap().1));
+    let gateways = [world.plain_caller(), second];
+    for way in [Way::Http1, Way::Http2, Way::Grpc] {
+        let key = ProofKey::generate().unwrap();
+        let (method, path) = way.call();
+        let url = format!("{PUBLIC}{path}");
+        let token = bound(&world, way.principal(), &key);
+        let proof = |nonce: Option<&str>| {
+            let claims = nonce.map_or(json!({}), |nonce| json!({ "nonce": nonce }));
+            key.proof(method, &url, &token, claims)
+        };
+        let ask = async |gateway: usize, proof: &str| {
+            let caller = gateways[gateway].clone();
+            let caller = caller.header("authorization", &format!("DPoP {token}"));
+            let answer = way.ask(caller.header("dpop", proof)).await;
+            let challenge = answer.header("www-authenticate").unwrap_or_default();
+            let wants_nonce = challenge.contains("use_dpop_nonce");
+            let nonce = answer.header("dpop-nonce");
+            (way.is_let_in(&answer), wants_nonce, nonce)
+        };
+        // Each gateway gives its own; the other answers with another.
+        let (is_in, wants, first) = ask(0, &proof(None)).await;
+        assert!(!is_in && wants, "{way:?}");
+        let (mut here, mut nonce) = (0, first.unwrap());
+        for _ in 0..3 {
+            let there = 1 - here;
+            let moved = proof(Some(&nonce));
+            let (is_in, wants, other) = ask(there, &moved).await;
+            assert!(!is_in && wants, "{way:?}: the nonce of the other");
+            let other = other.unwrap();
+            assert_ne!(other, nonce, "{way:?}");
+            let good = proof(Some(&other));
+            let mut passed = 0;
+            for gateway in [here, there, here, there, there] {
+                let (is_in, wants, _) = ask(gateway, &good).await;
+                passed += usize::from(is_in);
+                assert_eq!(wants, gateway == here, "{way:?}");
+            }
+            assert_eq!(passed, 1, "{way:?}: one proof");
+            // What was refused for want of a nonce was not used up where it belongs.
+            let (is_in, _, next) = ask(here, &moved).await;
+            assert!(is_in, "{way:?}: at its own gateway");
+            drop(next);
+            let (_, _, given) = ask(there, &proof(None)).await;
+            (here, nonce) = (there, given.unwrap());
+        }
+    }
+}

@@ -259,6 +259,28 @@ impl World {
         Ok(world)
     }
 
+    /// One more gateway of the same files, with listeners and records of its own (`second.jsonl`).
+    pub async fn replica(&self) -> Result<Arc<Gateway>, String> {
+        let text = std::fs::read_to_string(self.folder().join("lightkeeper.yaml"));
+        let text = text.map_err(|error| format!("the configuration: {error}"))?;
+        let path = self.folder().join("second.yaml");
+        let text = text.replace("file: audit.jsonl", "file: second.jsonl");
+        std::fs::write(&path, text).map_err(|error| format!("its copy: {error}"))?;
+        let clock = self.gateway.shared().clock.clone();
+        let loader: Loader = {
+            let clock = clock.clone();
+            Arc::new(move || load(&path, &clock).plan())
+        };
+        let first = loader().map_err(|errors| errors.join("\n"))?;
+        let gateway = Gateway::start(first, loader, clock)
+            .await
+            .map_err(|faults| lines(&faults).join("\n"))?;
+        let snapshot = gateway.shared().snapshot.load_full();
+        let limit = std::time::Duration::from_secs(10);
+        snapshot.identifier.settled(limit).await;
+        Ok(gateway)
+    }
+
     /// The folder with `lightkeeper.yaml`, `policy.yaml`, `secrets/`, `certs/` and `audit.jsonl`.
     pub fn folder(&self) -> &Path {
         self.folder.path()
