@@ -30,7 +30,7 @@ use self::hits::Hits;
 pub(super) use self::shapes::ObjectShape;
 pub(super) use self::shapes::{ANSWER, partial_success};
 use self::shapes::{ANY_VALUE, Field, Holds, PAIR, WITH_ATTRIBUTES, request};
-pub(super) use self::text::{Cursor, JsonText, MAX_DEPTH, ordinary};
+pub(super) use self::text::{Cursor, JsonText, MAX_DEPTH, ordinary, special};
 use self::write::Removal;
 use super::Signal;
 use super::group::{Found, Group, MAX_GROUPS, Malformed, RESERVED, Reading};

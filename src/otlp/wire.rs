@@ -162,14 +162,7 @@ impl<'a> Cursor<'a> {
         if tag & 0x87 != 2 || tag < 8 {
             return None;
         }
-        let (length, behind) = match *after_tag {
-            [first, ref behind @ ..] if first < 0x80 => (usize::from(first), behind),
-            [first, second, ref behind @ ..] if second < 0x80 => {
-                (usize::from(first & 0x7f) | usize::from(second) << 7, behind)
-            }
-            _ => return None,
-        };
-        let (content, rest) = behind.split_at_checked(length)?;
+        let (content, rest) = after_short_length(after_tag)?;
         let start = self.offset();
         self.rest = rest;
         let number = u32::from(tag >> 3);
@@ -181,6 +174,47 @@ impl<'a> Cursor<'a> {
             content,
             end: self.offset(),
         })
+    }
+
+    /// The content of the next field, if it has this tag, which is of a length-delimited field, and up to two bytes of length.
+    #[inline(always)]
+    pub(crate) fn short_content(&mut self, tag: u8) -> Option<&'a [u8]> {
+        let after_tag = match *self.rest {
+            [first, ref after_tag @ ..] if first == tag => after_tag,
+            _ => return None,
+        };
+        let (content, rest) = after_short_length(after_tag)?;
+        self.rest = rest;
+        Some(content)
+    }
+
+    /// The next field if it is a number as most are: one byte of tag, and eight bytes or a varint of one.
+    #[inline(always)]
+    pub(crate) fn short_number(&mut self) -> Option<Field<'a>> {
+        let (&tag, after_tag) = self.rest.split_first()?;
+        let (wire, width) = match tag & 0x87 {
+            1 => (Wire::Fixed64, 8),
+            0 if *after_tag.first()? < 0x80 => (Wire::Varint, 1),
+            _ => return None,
+        };
+        if tag < 8 {
+            return None;
+        }
+        let (content, rest) = after_tag.split_at_checked(width)?;
+        let start = self.offset();
+        self.rest = rest;
+        Some(Field {
+            number: u32::from(tag >> 3),
+            wire,
+            start,
+            value: start + 1,
+            content,
+            end: self.offset(),
+        })
+    }
+
+    pub(crate) fn is_at_end(&self) -> bool {
+        self.rest.is_empty()
     }
 
     #[inline(never)]
@@ -361,6 +395,19 @@ impl<'a> Cursor<'a> {
             .get(..before.len() - self.rest.len())
             .unwrap_or_default())
     }
+}
+
+/// What has the length that stands here in up to two bytes, and what is behind it.
+#[inline(always)]
+fn after_short_length(bytes: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (length, behind) = match *bytes {
+        [first, ref behind @ ..] if first < 0x80 => (usize::from(first), behind),
+        [first, second, ref behind @ ..] if second < 0x80 => {
+            (usize::from(first & 0x7f) | usize::from(second) << 7, behind)
+        }
+        _ => return None,
+    };
+    behind.split_at_checked(length)
 }
 
 /// How many bytes the varint at this offset takes: those of a message that has been read before.

@@ -199,6 +199,22 @@ impl<'a> Cursor<'a> {
         there
     }
 
+    /// Takes what `read` finds at the start of the text that is left, and gives back what is behind it; `depth`: how deep
+    /// brackets lie in each other in it. `None`: nothing is taken.
+    #[inline(always)]
+    pub(crate) fn take_shape<T>(
+        &mut self,
+        depth: u32,
+        read: impl FnOnce(&'a [u8]) -> Option<(T, &'a [u8])>,
+    ) -> Option<T> {
+        if self.depth + depth > MAX_DEPTH {
+            return None;
+        }
+        let (shape, behind) = read(self.text.get(self.at..)?)?;
+        self.at = self.text.len() - behind.len();
+        Some(shape)
+    }
+
     /// The colon behind a member's name.
     #[inline(always)]
     pub(crate) fn colon(&mut self) -> Result<(), Malformed> {
@@ -218,6 +234,7 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a `null`, if one is here.
+    #[inline]
     pub(crate) fn null(&mut self) -> Result<bool, Malformed> {
         let there = self.peek() == Some(b'n');
         if there {
@@ -342,6 +359,18 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Takes a number of one digit, which most are in what leaves no field out.
+    #[inline]
+    pub(crate) fn digit(&mut self) -> Option<u8> {
+        match self.text.get(self.at..)? {
+            [digit @ b'0'..=b'9', b',' | b'}' | b']', ..] => {
+                self.at += 1;
+                Some(*digit - b'0')
+            }
+            _ => None,
+        }
+    }
+
     /// Steps over a number; `what` says what is malformed if something else is here.
     pub(crate) fn number_text(&mut self, what: &'static str) -> Result<Range<usize>, Malformed> {
         match self.peek() {
@@ -455,16 +484,9 @@ impl Brackets {
 /// How many bytes at the start are neither a quote, a backslash nor a control character; eight at a time.
 #[inline]
 pub(in crate::otlp) fn ordinary(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::MAX / 0xff;
-    const HIGHS: u64 = ONES << 7;
-    // The highest bit of each byte that is less than `limit`; above the lowest of them it may be set in others.
-    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
     let mut rest = bytes;
     while let Some((chunk, behind)) = rest.split_first_chunk::<8>() {
-        let word = u64::from_le_bytes(*chunk);
-        let quote = below(word ^ (ONES * u64::from(b'"')), 1);
-        let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
-        let special = below(word, 0x20) | quote | backslash;
+        let special = special(u64::from_le_bytes(*chunk));
         if special != 0 {
             return bytes.len() - rest.len() + special.trailing_zeros() as usize / 8;
         }
@@ -475,6 +497,19 @@ pub(in crate::otlp) fn ordinary(bytes: &[u8]) -> usize {
         .take_while(|byte| !matches!(byte, ..0x20 | b'"' | b'\\'))
         .count();
     bytes.len() - rest.len() + left
+}
+
+/// Of eight bytes, the highest bit of the lowest one that is a quote, a backslash or a control character; above it bits may be
+/// set in others. 0: none is.
+#[inline]
+pub(in crate::otlp) fn special(word: u64) -> u64 {
+    const ONES: u64 = u64::MAX / 0xff;
+    const HIGHS: u64 = ONES << 7;
+    // The highest bit of each byte that is less than `limit`; above the lowest of them it may be set in others.
+    let below = |word: u64, limit: u64| word.wrapping_sub(ONES * limit) & !word & HIGHS;
+    let quote = below(word ^ (ONES * u64::from(b'"')), 1);
+    let backslash = below(word ^ (ONES * u64::from(b'\\')), 1);
+    below(word, 0x20) | quote | backslash
 }
 
 #[cfg(test)]

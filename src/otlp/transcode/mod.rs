@@ -6,6 +6,7 @@
 //! step goes deeper than the brackets of a JSON text may; each byte of the input is looked at a bounded number of times;
 //! memory is asked of the reservation before it is taken, and the result never exceeds its limit.
 
+mod attribute;
 mod number;
 mod output;
 mod schema;
@@ -59,7 +60,8 @@ pub fn transcode(
             to_protobuf::write(request, message, output)
         }
         Encoding::Protobuf => {
-            let output = BoundedOutput::new(limit_bytes, message.len().saturating_mul(2), held);
+            // Names and quotes come.
+            let output = BoundedOutput::new(limit_bytes, message.len().saturating_mul(3), held);
             to_json::write(request, message, output)
         }
     }

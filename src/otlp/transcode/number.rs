@@ -162,42 +162,44 @@ pub(super) const WHOLE_BYTES: usize = 20;
 /// The most bytes that `put_double` writes.
 pub(super) const DOUBLE_BYTES: usize = 32;
 
-pub(super) fn put_unsigned(into: &mut Vec<u8>, mut value: u64) {
-    const PAIRS: [[u8; 2]; 100] = pairs();
-    let mut digits = [0; WHOLE_BYTES];
-    let mut unused = WHOLE_BYTES;
-    for place in digits.as_chunks_mut::<2>().0.iter_mut().rev() {
-        *place = PAIRS
-            .get((value % 100) as usize)
-            .copied()
-            .unwrap_or_default();
-        value /= 100;
-        unused -= 2;
-        if value == 0 {
-            break;
-        }
+pub(super) fn put_unsigned(into: &mut Vec<u8>, value: u64) {
+    const EIGHT: u64 = 100_000_000;
+    if value < EIGHT {
+        return put_short(into, value);
     }
-    let mut written = digits.get(unused..).unwrap_or_default();
-    if let [b'0', behind @ ..] = written
-        && !behind.is_empty()
-    {
-        written = behind;
+    let (high, low) = (value / EIGHT, value % EIGHT);
+    if high < EIGHT {
+        put_short(into, high);
+    } else {
+        put_short(into, high / EIGHT);
+        into.extend_from_slice(&digits_of_eight(high % EIGHT));
     }
-    into.extend_from_slice(written);
+    into.extend_from_slice(&digits_of_eight(low));
 }
 
-const fn pairs() -> [[u8; 2]; 100] {
-    let mut pairs = [[0; 2]; 100];
-    let mut value = 0;
-    let mut rest = pairs.as_mut_slice();
-    while let Some((pair, behind)) = rest.split_first_mut() {
-        *pair = [b'0' + value / 10, b'0' + value % 10];
-        value += 1;
-        rest = behind;
+/// At most eight digits, without zeros before them.
+#[inline]
+fn put_short(into: &mut Vec<u8>, value: u64) {
+    if value < 10 {
+        return into.push(b'0' + value as u8);
     }
-    pairs
+    let digits = digits_of_eight(value);
+    let word = u64::from_le_bytes(digits) ^ u64::from_le_bytes([b'0'; 8]);
+    let zeros = word.trailing_zeros() as usize / 8;
+    into.extend_from_slice(digits.get(zeros..).unwrap_or_default());
 }
 
+/// Eight digits of what is less than 100,000,000. It is parted into fours, twos and ones, all parts of a kind at once; 10,486 /
+/// 2^20 is a hundredth, and 103 / 2^10 a tenth, of what is less than 10,000 and 100.
+#[inline]
+fn digits_of_eight(value: u64) -> [u8; 8] {
+    let fours = (value / 10_000) | ((value % 10_000) << 32);
+    let hundreds = ((fours * 10_486) >> 20) & 0x0000_007f_0000_007f;
+    let twos = hundreds | (fours - hundreds * 100) << 16;
+    let tens = ((twos * 103) >> 10) & 0x000f_000f_000f_000f;
+    let ones = tens | (twos - tens * 10) << 8;
+    (ones | u64::from_le_bytes([b'0'; 8])).to_le_bytes()
+}
 pub(super) fn put_signed(into: &mut Vec<u8>, value: i64) {
     if value < 0 {
         into.push(b'-');

@@ -151,7 +151,7 @@ impl<'h> BoundedOutput<'h> {
             }
         } else {
             place.length = length as u32;
-            self.extra += width(length as u32) - 1;
+            self.extra += width(length as u64) - 1;
         }
     }
 
@@ -167,14 +167,19 @@ impl<'h> BoundedOutput<'h> {
             let behind = place.at as usize + 1;
             let moved = end - behind;
             self.bytes.copy_within(behind..end, to - moved);
-            to -= moved + width(place.length);
+            to -= moved + width(place.length.into());
             end = place.at as usize;
             let mut rest = place.length;
-            for byte in self.bytes.iter_mut().skip(to).take(width(place.length)) {
+            for byte in self
+                .bytes
+                .iter_mut()
+                .skip(to)
+                .take(width(place.length.into()))
+            {
                 *byte = (rest & 0x7f) as u8 | 0x80;
                 rest >>= 7;
             }
-            if let Some(last) = self.bytes.get_mut(to + width(place.length) - 1) {
+            if let Some(last) = self.bytes.get_mut(to + width(place.length.into()) - 1) {
                 *last &= 0x7f;
             }
         }
@@ -205,7 +210,7 @@ impl<'h> BoundedOutput<'h> {
     }
 }
 
-/// How many bytes the varint of a length takes.
-fn width(length: u32) -> usize {
-    (u32::BITS - (length | 1).leading_zeros()).div_ceil(7) as usize
+/// How many bytes a varint takes.
+pub(super) fn width(value: u64) -> usize {
+    (u64::BITS - (value | 1).leading_zeros()).div_ceil(7) as usize
 }

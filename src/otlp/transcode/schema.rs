@@ -63,15 +63,13 @@ pub(super) enum Label {
     Repeated,
 }
 
-impl Field {
-    /// Its name in quotes and a colon.
-    #[inline]
-    pub(crate) fn member(&self) -> &'static [u8] {
-        self.written.as_bytes().get(1..).unwrap_or_default()
-    }
-}
-
 impl FieldKind {
+    /// Whether it is an attribute. Fields of attributes have numbers below 16.
+    #[inline]
+    pub(crate) fn is_attribute(self) -> bool {
+        matches!(self, FieldKind::Message(message) if std::ptr::eq(message, &KEY_VALUE))
+    }
+
     /// The wire type of one value (protobuf.dev, "Encoding").
     pub(crate) fn wire_type(self) -> u32 {
         match self {
@@ -427,3 +425,39 @@ static EXEMPLAR: Message = fields! {
     6 "asInt" "as_int" OneOf SFixed64;
     7 "filteredAttributes" "filtered_attributes" Repeated FieldKind::Message(&KEY_VALUE);
 };
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Scenario: all tables that an export leads to. Guarantees: the tag of a field of attributes fits one byte, as the way in
+    /// one go writes it, and that way's own tags are those of the tables.
+    #[test]
+    fn attributes_are_what_the_short_way_takes_them_for() {
+        let (mut open, mut seen, mut count) = (vec![&TRACES, &METRICS, &LOGS], Vec::new(), 0);
+        while let Some(message) = open.pop() {
+            seen.push(std::ptr::from_ref(message));
+            for field in message.fields {
+                if field.kind.is_attribute() {
+                    count += 1;
+                    assert!(field.number < 16 && field.label == Label::Repeated);
+                }
+                if let FieldKind::Message(inner) = field.kind
+                    && !seen.contains(&std::ptr::from_ref(inner))
+                {
+                    open.push(inner);
+                }
+            }
+        }
+        assert!(count > 8);
+        let named = |message: &'static Message, number: u32| {
+            let mut fields = message.fields.iter();
+            let field = fields.find(|field| field.number == number).unwrap();
+            (field.name, field.kind.wire_type())
+        };
+        assert_eq!(named(&KEY_VALUE, 1), ("key", 2));
+        assert_eq!(named(&KEY_VALUE, 2), ("value", 2));
+        assert_eq!(named(&ANY_VALUE, 1), ("stringValue", 2));
+        assert_eq!(named(&ANY_VALUE, 3), ("intValue", 0));
+    }
+}

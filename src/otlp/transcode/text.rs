@@ -6,7 +6,7 @@
 use super::Fault;
 use super::number::put_hexadecimal;
 use super::output::BoundedOutput;
-use crate::otlp::json::ordinary;
+use crate::otlp::json::{ordinary, special};
 
 #[inline]
 pub(super) fn put_text(output: &mut BoundedOutput<'_>, text: &[u8]) -> Result<(), Fault> {
@@ -62,18 +62,27 @@ fn put_any_text(output: &mut BoundedOutput<'_>, text: &[u8]) -> Result<(), Fault
 
 /// Whether a text is ASCII and needs no escapes.
 #[inline]
-fn is_plain(text: &[u8]) -> bool {
-    // Sixteen at a time, without a branch for each: compilers make single instructions of it.
+pub(super) fn is_plain(text: &[u8]) -> bool {
     let is_odd = |byte: &u8| (byte.cast_signed() < 0x20) | (*byte == b'"') | (*byte == b'\\');
-    let any_odd = |bytes: &[u8; 16]| bytes.iter().fold(false, |any, byte| any | is_odd(byte));
     if let Some(last) = text.last_chunk::<16>() {
+        // Without a branch for each byte: compilers make single instructions of sixteen.
+        let any_odd = |bytes: &[u8; 16]| bytes.iter().fold(false, |any, byte| any | is_odd(byte));
         let (chunks, _) = text.as_chunks::<16>();
         return !chunks.iter().any(any_odd) && !any_odd(last);
     }
-    if let (Some(first), Some(last)) = (text.first_chunk::<8>(), text.last_chunk::<8>()) {
-        let both = u128::from(u64::from_le_bytes(*first)) << 64;
-        let both = both | u128::from(u64::from_le_bytes(*last));
-        return !any_odd(&both.to_le_bytes());
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+        return is_plain_word(first) & is_plain_word(last);
+    }
+    if let (Some(first), Some(last)) = (text.first_chunk(), text.last_chunk()) {
+        let first = u64::from(u32::from_le_bytes(*first));
+        return is_plain_word(first << 32 | u64::from(u32::from_le_bytes(*last)));
     }
     !text.iter().any(is_odd)
+}
+
+#[inline]
+fn is_plain_word(word: u64) -> bool {
+    const NOT_ASCII: u64 = u64::from_le_bytes([0x80; 8]);
+    word & NOT_ASCII | special(word) == 0
 }

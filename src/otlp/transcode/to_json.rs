@@ -15,6 +15,7 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
+use super::attribute::{self, ShortAttribute};
 use super::number::{
     DOUBLE_BYTES, WHOLE_BYTES, put_double, put_hexadecimal, put_signed, put_unsigned,
 };
@@ -103,6 +104,9 @@ impl<'a> PartFields<'_, 'a> {
     #[cfg_attr(not(debug_assertions), inline(always))]
     fn next(&mut self) -> Result<Option<wire::Field<'a>>, Fault> {
         loop {
+            if let Some(field) = self.cursor.short_number() {
+                return Ok(Some(field));
+            }
             if let Some(field) = self.cursor.field()? {
                 return Ok(Some(field));
             }
@@ -295,6 +299,9 @@ impl Writer<'_> {
         if is_packed {
             return self.packed(field.kind, given.content);
         }
+        if field.kind.is_attribute() && self.attribute(given)? {
+            return Ok(());
+        }
         let parts = Parts {
             first: given.content,
             more: &[],
@@ -303,6 +310,19 @@ impl Writer<'_> {
             kind if kind.is_packable() => self.scalar(kind, raw(kind, given)?),
             kind => self.delimited(kind, given, parts),
         }
+    }
+
+    /// What most attributes are; false: it is something else, and nothing is written.
+    fn attribute(&mut self, given: &wire::Field<'_>) -> Result<bool, Fault> {
+        if self.depth + attribute::DEPTH > MAX_DEPTH {
+            return Ok(false);
+        }
+        let Some(attribute) = ShortAttribute::from_protobuf(given.bytes()?) else {
+            return Ok(false);
+        };
+        self.at = attribute.field();
+        attribute.put_json(&mut self.output)?;
+        Ok(true)
     }
 
     fn end(&mut self, array: &mut Array) -> Result<(), Fault> {
@@ -467,7 +487,10 @@ fn find(message: &'static Message, number: u32) -> Option<(usize, &'static Field
 fn raw(kind: FieldKind, given: &wire::Field<'_>) -> Result<u64, Fault> {
     const OTHER: Fault = Fault::What("a known field has another wire type");
     match kind.wire_type() {
-        0 => Ok(given.varint()?),
+        0 => match (given.wire, given.content) {
+            (Wire::Varint, [byte]) => Ok(u64::from(*byte)),
+            _ => Ok(given.varint()?),
+        },
         1 if given.wire == Wire::Fixed64 => {
             let bytes = given.content.first_chunk().ok_or(OTHER)?;
             Ok(u64::from_le_bytes(*bytes))

@@ -14,6 +14,7 @@ use base64::Engine as _;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 
+use super::attribute::{self, ShortAttribute};
 use super::number::{WholeNumber, double, double_of_number, hexadecimal};
 use super::output::BoundedOutput;
 use super::schema::{Field, FieldKind, Label, Message};
@@ -69,8 +70,15 @@ impl Writer<'_, '_> {
     fn message(&mut self, message: &'static Message) -> Result<(), Fault> {
         self.cursor.open(b'{', "not an object")?;
         let (mut first, mut seen, mut has_chosen, mut next) = (true, 0_u32, false, 0);
-        while self.cursor.next(&mut first, b'}')? {
-            let Some((index, field)) = self.field(message, next)? else {
+        loop {
+            let (index, field) = if let Some(field) = self.likely(message, next, first) {
+                first = false;
+                (next, field)
+            } else if !self.cursor.next(&mut first, b'}')? {
+                return Ok(());
+            } else if let Some(found) = self.field(message, next)? {
+                found
+            } else {
                 self.unknown += 1;
                 self.cursor.skip()?;
                 continue;
@@ -96,22 +104,32 @@ impl Writer<'_, '_> {
                 }
             }
         }
-        Ok(())
     }
 
-    /// The field of the name that comes, and the colon. Members mostly stand in the order of their fields: the search begins at `next`.
+    /// The field at `next`, if its name comes without blanks; with it the comma before and the colon are taken. Members mostly
+    /// stand in the order of their fields.
+    #[inline]
+    fn likely(
+        &mut self,
+        message: &'static Message,
+        next: usize,
+        is_first: bool,
+    ) -> Option<&'static Field> {
+        let field = message.fields.get(next)?;
+        let comma = usize::from(is_first);
+        let there = self
+            .cursor
+            .take_exactly(field.written.as_bytes().get(comma..)?);
+        there.then_some(field)
+    }
+
+    /// The field of the name that comes, and the colon. The search begins at `next`.
     #[inline]
     fn field(
         &mut self,
         message: &'static Message,
         next: usize,
     ) -> Result<Option<(usize, &'static Field)>, Fault> {
-        if let Some(field) = message.fields.get(next)
-            && self.cursor.take_exactly(field.member())
-        {
-            self.cursor.peek();
-            return Ok(Some((next, field)));
-        }
         let Some(name) = self.cursor.plain_string() else {
             let name = self.cursor.name()?;
             if name.torn {
@@ -137,7 +155,11 @@ impl Writer<'_, '_> {
             .open(b'[', "a repeated field that is not an array")?;
         let mut first = true;
         if !field.kind.is_packable() {
+            let is_attribute = field.kind.is_attribute();
             while self.cursor.next(&mut first, b']')? {
+                if is_attribute && self.attribute(field)? {
+                    continue;
+                }
                 self.tag(field, 2)?;
                 self.delimited(field.kind)?;
             }
@@ -156,6 +178,19 @@ impl Writer<'_, '_> {
             self.output.back_to(begin);
         }
         Ok(())
+    }
+
+    /// An element that is what most attributes are; false: it is not, and nothing is taken.
+    fn attribute(&mut self, field: &Field) -> Result<bool, Fault> {
+        let read = self
+            .cursor
+            .take_shape(attribute::DEPTH, ShortAttribute::from_json);
+        let Some(attribute) = read else {
+            return Ok(false);
+        };
+        self.at = attribute.field();
+        attribute.put_protobuf(field.number, &mut self.output)?;
+        Ok(true)
     }
 
     fn single(&mut self, field: &'static Field) -> Result<(), Fault> {
@@ -337,6 +372,11 @@ impl Writer<'_, '_> {
 
     /// A whole number that the kind holds, in the 64 bits that stand for it on the wire.
     fn whole(&mut self, kind: FieldKind) -> Result<u64, Fault> {
+        if !matches!(kind, FieldKind::SInt32)
+            && let Some(digit) = self.cursor.digit()
+        {
+            return Ok(digit.into());
+        }
         let named = |text: &[u8]| match kind {
             FieldKind::Enum(names) => WholeNumber::named(names, text),
             _ => None,

@@ -420,6 +420,80 @@ fn lengths_are_the_least() {
     }
 }
 
+/// Scenario: attributes of the shapes that are read in one go, and the same with blanks and in another order, which the tables
+/// read; near misses of these shapes. Guarantees: both ways give the same bytes, or the same words of what is wrong.
+#[test]
+fn an_attribute_is_the_same_by_either_way() {
+    let field = |number: u8, content: &[u8]| {
+        let mut field = vec![number << 3 | 2];
+        crate::otlp::push_varint(&mut field, content.len() as u64);
+        [field, content.to_vec()].concat()
+    };
+    let lengths = (0..2).chain(110..132).chain([16_370, 16_383, 16_384]);
+    let mut keys: Vec<_> = lengths.map(|length| "k".repeat(length)).collect();
+    keys.extend(["k\u{e9}y".to_owned(), r"k\ny".to_owned()]);
+    for key in &keys {
+        for value in [
+            r#""stringValue":"""#,
+            r#""stringValue":"v""#,
+            r#""stringValue":"four""#,
+            r#""stringValue":"\"7 byte""#,
+            r#""stringValue":"more than sixteen bytes""#,
+            r#""stringValue":"more than sixteen\tbytes""#,
+            r#""stringValue":null"#,
+            r#""stringValue":1"#,
+            r#""stringValue":"a","intValue":1"#,
+            r#""stringValue":"a","other":1"#,
+            r#""intValue":0"#,
+            r#""intValue":"0""#,
+            r#""intValue":"007""#,
+            r#""intValue":007"#,
+            r#""intValue":200"#,
+            r#""intValue":"-200""#,
+            r#""intValue":"9223372036854775807""#,
+            r#""intValue":"-9223372036854775808""#,
+            r#""intValue":9223372036854775808"#,
+            r#""intValue":2.0"#,
+            r#""intValue":"""#,
+            r#""intValue":"#,
+            r#""boolValue":true"#,
+        ] {
+            let crossed = ["", " "].map(|blank| {
+                let attribute = format!(r#"{{{blank}"key":"{key}","value":{{{value}}}}}"#);
+                to_protobuf(
+                    Signal::Traces,
+                    &span(&format!(r#""attributes":[{attribute}]"#)),
+                )
+            });
+            let [close, apart] = crossed;
+            assert_eq!(close, apart, "{key} {value}");
+            let Ok((message, _)) = close else {
+                continue;
+            };
+            let read = ExportTraceServiceRequest::decode(&message[..]).unwrap();
+            let attribute = &read.resource_spans[0].scope_spans[0].spans[0].attributes[0];
+            let inner = attribute.value.clone().unwrap_or_default();
+            // The value before the key.
+            let turned = [
+                field(2, &inner.encode_to_vec()),
+                field(1, attribute.key.as_bytes()),
+            ];
+            let turned = [9, 2, 2, 1]
+                .iter()
+                .fold(turned.concat(), |content, number| field(*number, &content));
+            let (text, turned) = (
+                to_json(Signal::Traces, &message),
+                to_json(Signal::Traces, &turned),
+            );
+            // Members stand in the order of the fields.
+            let members = |text: Result<(String, u64), TranscodeFault>| {
+                serde_json::from_str::<serde_json::Value>(&text.unwrap().0).unwrap()
+            };
+            assert_eq!(members(text), members(turned), "{key} {value}");
+        }
+    }
+}
+
 /// Scenario: a message in parts, members of a oneof after each other. Guarantees: as prost reads it; very many parts are refused.
 #[test]
 fn parts_of_a_message_are_one() {
