@@ -218,6 +218,38 @@ impl Judged {
         }
     }
 
+    /// The bindings that decided.
+    pub(crate) fn bindings(&self) -> Vec<String> {
+        let of = |verdict: &Verdict| -> Vec<String> {
+            let names = verdict.bindings.iter();
+            names.map(|name| name.to_string()).collect()
+        };
+        match self {
+            Judged::OwnPage | Judged::Nothing(_) | Judged::Inlet => Vec::new(),
+            Judged::Parts(parts) => {
+                let allowed = parts.iter().filter(|(_, verdict)| verdict.allowed);
+                allowed.flat_map(|(_, verdict)| of(verdict)).collect()
+            }
+            Judged::Decided { verdict, .. } => of(verdict),
+            Judged::Assigned { assignment, .. } => of(&assignment.verdict),
+        }
+    }
+
+    /// Why it is denied, if it is.
+    pub(crate) fn denial(&self) -> Option<Reason> {
+        match self {
+            Judged::OwnPage => None,
+            Judged::Nothing(reason) => Some(*reason),
+            Judged::Inlet => Some(INLET_REASON),
+            Judged::Parts(_) if self.allowed() => None,
+            Judged::Parts(parts) => parts.first().and_then(|(_, verdict)| verdict.reason),
+            Judged::Decided { verdict, .. } => verdict.reason,
+            Judged::Assigned {
+                head, assignment, ..
+            } => head.reason.or(assignment.verdict.reason),
+        }
+    }
+
     /// The backend that it would go to, if it is one call to one of them.
     pub(crate) fn backend(&self) -> Option<BackendId> {
         match self {

@@ -15,6 +15,7 @@ mod certificates;
 mod commands;
 mod egress;
 mod init;
+mod past;
 pub mod program;
 mod sealed;
 mod shape;

@@ -97,6 +97,8 @@ fn who(out: &mut Vec<u8>, who: &Who) {
         subject,
         subject_claim,
         certificate,
+        aws,
+        facts,
     } = who;
     text(out, "{\"method\":", method);
     text(out, ",\"issuer\":", issuer);
@@ -106,7 +108,22 @@ fn who(out: &mut Vec<u8>, who: &Who) {
         out.extend_from_slice(b",\"certificate\":");
         shown(out, certificate);
     }
+    // These are seldom there.
+    if let Some(aws) = aws {
+        out.extend_from_slice(b",\"aws\":");
+        plain(out, aws);
+    }
+    if let Some(facts) = facts {
+        out.extend_from_slice(b",\"facts\":");
+        plain(out, facts);
+    }
     out.extend_from_slice(b"}");
+}
+
+/// As serde has it.
+fn plain(out: &mut Vec<u8>, value: &impl Serialize) {
+    // Texts, lists and objects always serialise, and memory takes them.
+    let _ = value.serialize(&mut serde_json::Serializer::new(out));
 }
 
 fn shown(out: &mut Vec<u8>, certificate: &ShownCertificate) {
@@ -204,7 +221,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::audit::record::NameText;
+    use crate::audit::record::{AwsPrincipal, ClaimFact, NameText, WhoFacts};
     use crate::reason::Reason;
     use crate::telemetry::EventName;
 
@@ -251,13 +268,47 @@ mod tests {
 
     fn callers() -> impl Strategy<Value = Who> {
         let texts = (any_text(), any_text(), some(any_text()));
-        (texts, some(certificates())).prop_map(|((issuer, subject, claim), certificate)| Who {
-            method: "oidc",
-            issuer: issuer.into(),
-            subject: subject.into(),
-            subject_claim: claim.map(NameText::from),
-            certificate,
+        let more = (some(principals()), some(facts()));
+        (texts, some(certificates()), more).prop_map(
+            |((issuer, subject, claim), certificate, (aws, facts))| Who {
+                method: "oidc",
+                issuer: issuer.into(),
+                subject: subject.into(),
+                subject_claim: claim.map(NameText::from),
+                certificate,
+                aws: aws.map(Box::new),
+                facts: facts.map(Box::new),
+            },
+        )
+    }
+
+    fn principals() -> impl Strategy<Value = AwsPrincipal> {
+        (any_text(), any_text(), some(any_text())).prop_map(|(account, id, session)| AwsPrincipal {
+            account: account.into(),
+            unique_id: id.into(),
+            session: session.map(NameText::from),
         })
+    }
+
+    fn facts() -> impl Strategy<Value = WhoFacts> {
+        let texts = (some(any_text()), some(any_text()), any::<bool>());
+        let claims = proptest::collection::vec((any_text(), any_text()), 0..3);
+        (names(), names(), claims, texts).prop_map(
+            |(groups, dns, claims, (spiffe, x509_subject, cut))| WhoFacts {
+                groups,
+                claims: claims
+                    .into_iter()
+                    .map(|(claim, value)| ClaimFact {
+                        claim: claim.into(),
+                        value: value.into(),
+                    })
+                    .collect(),
+                spiffe: spiffe.map(Into::into),
+                dns,
+                x509_subject: x509_subject.map(Into::into),
+                cut,
+            },
+        )
     }
 
     fn records() -> impl Strategy<Value = Record> {

@@ -7,6 +7,7 @@
 mod kept;
 mod line;
 pub(crate) mod lines;
+mod policies;
 mod record;
 mod rotate;
 pub(crate) mod seal;
@@ -16,8 +17,9 @@ mod sink;
 mod trail;
 mod writer;
 
+pub(crate) use policies::{KeptPolicyFault, kept_policy, told_kept};
 pub use record::timestamp;
-pub(crate) use record::{Items, PartRecord, Record, Who};
+pub(crate) use record::{AwsPrincipal, ClaimFact, Items, PartRecord, Record, Who, WhoFacts};
 pub use seal::SealFault;
 pub(crate) use seal::{SHORT_LIMIT, verifiers};
 pub use settings::{AuditSettings, Durability, OnFailure, RotationSettings, SealSettings};

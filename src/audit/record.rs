@@ -144,6 +144,10 @@ impl Record {
                 .identity
                 .as_ref()
                 .map_or(0, |who| certificate(&who.certificate))
+            + self.identity.as_ref().map_or(0, |who| {
+                who.aws.as_ref().map_or(0, |aws| aws.bytes())
+                    + who.facts.as_ref().map_or(0, |facts| facts.bytes())
+            })
             + name(&self.http_method)
             + self.path.as_ref().map_or(0, |path| path.len())
             + name(&self.operation)
@@ -173,7 +177,7 @@ impl Record {
         self.parts = Vec::new();
         self.bindings = Vec::new();
         let left_out = format!(
-            "no room in the queue: {parts} parts, {bindings} bindings and the detail are left out"
+            "no room in the queue: {parts} parts, {bindings} bindings, the facts and the detail are left out"
         );
         self.detail = Some(left_out.into());
         for name in [
@@ -197,6 +201,14 @@ impl Record {
             if let Some(claim) = &mut who.subject_claim {
                 claim.shorten(256);
             }
+            if let Some(aws) = &mut who.aws {
+                aws.account.shorten(128);
+                aws.unique_id.shorten(128);
+                if let Some(session) = &mut aws.session {
+                    session.shorten(128);
+                }
+            }
+            who.facts = None;
         }
     }
 }
@@ -216,6 +228,73 @@ pub struct Who {
     /// The verified client certificate, whether it or something beside it said who it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub certificate: Option<ShownCertificate>,
+    /// What AWS says besides the subject.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aws: Option<Box<AwsPrincipal>>,
+    /// By what the policy's bindings speak of the caller, besides issuer and subject: of those that allowed or denied, or, where none did,
+    /// of all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub facts: Option<Box<WhoFacts>>,
+}
+
+/// A role or user of AWS.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct AwsPrincipal {
+    pub account: NameText,
+    pub unique_id: NameText,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub session: Option<NameText>,
+}
+
+/// The facts that decided.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct WhoFacts {
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub groups: Vec<NameText>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub claims: Vec<ClaimFact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spiffe: Option<SubjectText>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub dns: Vec<NameText>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub x509_subject: Option<NameText>,
+    /// Whether there are more than are told.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub cut: bool,
+}
+
+/// A claim by its path in the policy, and the text that was looked for in it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct ClaimFact {
+    pub claim: NameText,
+    pub value: NameText,
+}
+
+impl AwsPrincipal {
+    fn bytes(&self) -> usize {
+        let session = self.session.as_ref().map_or(0, |session| session.len());
+        size_of::<AwsPrincipal>() + self.account.len() + self.unique_id.len() + session
+    }
+}
+
+impl WhoFacts {
+    fn bytes(&self) -> usize {
+        let names = |names: &[NameText]| {
+            let each = names.iter().map(|name| size_of::<NameText>() + name.len());
+            each.sum::<usize>()
+        };
+        let claims = self
+            .claims
+            .iter()
+            .map(|fact| size_of::<ClaimFact>() + fact.claim.len() + fact.value.len());
+        size_of::<WhoFacts>()
+            + names(&self.groups)
+            + names(&self.dns)
+            + claims.sum::<usize>()
+            + self.spiffe.as_ref().map_or(0, |spiffe| spiffe.len())
+            + self.x509_subject.as_ref().map_or(0, |name| name.len())
+    }
 }
 
 /// One part of an export that was split, or one destination of an alert.
@@ -350,6 +429,15 @@ mod tests {
                     ca: Some("c".repeat(63)),
                     sha256: "0".repeat(64),
                 }),
+                aws: Some(Box::new(AwsPrincipal {
+                    account: hostile().into(),
+                    unique_id: hostile().into(),
+                    session: name(),
+                })),
+                facts: Some(Box::new(WhoFacts {
+                    groups: vec![hostile().into(); 16],
+                    ..WhoFacts::default()
+                })),
             }),
             http_method: name(),
             path: Some(hostile().into()),
@@ -362,9 +450,9 @@ mod tests {
         };
         let whole = serde_json::to_string(&record).unwrap();
         assert!(whole.chars().all(|each| !text::is_hidden(each)), "{whole}");
-        assert_eq!(whole.matches("…[+").count(), 9, "{whole}");
+        assert_eq!(whole.matches("…[+").count(), 28, "{whole}");
         let listed = 1000 * (size_of::<NameText>() as u64 + 9);
-        assert!(record.bytes() < (12 << 10) + listed, "{}", record.bytes());
+        assert!(record.bytes() < (23 << 10) + listed, "{}", record.bytes());
         record.shrink();
         assert!(record.bytes() <= SMALL_BYTES, "{}", record.bytes());
         let small = serde_json::to_value(&record).unwrap();

@@ -211,6 +211,7 @@ impl Checker<'_> {
         Policy {
             backends: self.around.backends.clone(),
             version: digest(text).into(),
+            source: text.into(),
             organization: self.around.organization.to_owned(),
             profile: profile.clone(),
             ownership,

@@ -17,6 +17,7 @@ mod plant;
 mod quotas;
 mod raw;
 mod reach;
+mod spoken;
 mod subject;
 mod subjects;
 mod verdict;
@@ -29,6 +30,7 @@ pub(crate) use check::{CertificateAuthority, TrustDomainIssuer};
 pub(crate) use permit::{Denial, Permit};
 pub use raw::policy_schema;
 pub(crate) use reach::Reach;
+pub(crate) use spoken::SpokenFacts;
 pub(crate) use verdict::Considered;
 pub use verdict::{Target, Verdict};
 pub(crate) use view::{NodeView, View};
@@ -55,6 +57,8 @@ use self::subject::{IssuerName, Subject};
 #[derive(Debug)]
 pub struct Policy {
     version: Arc<str>,
+    /// The file's text.
+    source: Arc<str>,
     organization: String,
     profile: Arc<Profile>,
     tree: Tree,
@@ -147,6 +151,11 @@ impl Policy {
     /// The first 16 hexadecimal digits of the SHA-256 of the file's bytes.
     pub fn version(&self) -> &str {
         &self.version
+    }
+
+    /// The file's text, as it was read.
+    pub(crate) fn source(&self) -> &str {
+        &self.source
     }
 
     /// The tree of apps.

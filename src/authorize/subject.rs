@@ -137,6 +137,14 @@ impl Subject {
         is_literal(&self.aws) || is_literal(&self.subject)
     }
 
+    /// Whether it asks for more of a caller than issuer and subject.
+    pub(crate) fn says_more(&self) -> bool {
+        self.group.is_some()
+            || !self.claims.is_empty()
+            || self.spiffe.is_some()
+            || self.asks_for_certificate()
+    }
+
     fn asks_for_aws(&self) -> bool {
         self.aws.is_some() || self.unique_id.is_some() || self.session.is_some()
     }
@@ -170,7 +178,7 @@ impl Subject {
 }
 
 impl ClaimValue {
-    fn fits(&self, text: &str) -> bool {
+    pub(super) fn fits(&self, text: &str) -> bool {
         match self {
             ClaimValue::Is(value) => value == text,
             ClaimValue::Like(glob) => glob.matches(text),
@@ -189,7 +197,7 @@ impl ClaimValue {
     }
 }
 
-fn matches_host(glob: &Glob, name: &str) -> bool {
+pub(super) fn matches_host(glob: &Glob, name: &str) -> bool {
     if name.bytes().any(|byte| byte.is_ascii_uppercase()) {
         glob.matches(&name.to_ascii_lowercase())
     } else {

@@ -5,6 +5,7 @@
 
 mod aws;
 mod reaches;
+mod spoken;
 mod views;
 mod certificates;
 mod fallbacks;

@@ -18,10 +18,10 @@ use crate::accept::{
     Arrival, Call, OwnRequest, PageRequest, RequestKind, ShownCertificate, SiteRequest,
 };
 use crate::apps::{AppPath, BackendId, BackendNames};
-use crate::audit::{Items, PartRecord, Slot, Who};
+use crate::audit::{AwsPrincipal, Items, PartRecord, Slot, Who};
 use crate::authorize::{Denial, Permit};
 use crate::clock::UnixMillis;
-use crate::identify::{Facts, Finished, Method as Proof};
+use crate::identify::{Facts, Finished, Identity, Method as Proof};
 use crate::memory::recent::Caller;
 use crate::respond::Refusal;
 use crate::route::Upstream;
@@ -96,6 +96,8 @@ pub(crate) struct RecordBuilder {
     broken_method: String,
     path: String,
     who: Option<Who>,
+    /// What was proven of the caller.
+    facts: Option<Arc<Facts>>,
     caller: Option<Caller>,
     /// The app of the policy that was asked for, permitted or not.
     meant: Option<AppPath>,
@@ -130,6 +132,7 @@ impl RecordBuilder {
             broken_method: String::new(),
             path: String::new(),
             who: None,
+            facts: None,
             caller: None,
             meant: None,
             operation: None,
@@ -245,7 +248,9 @@ impl RecordBuilder {
     }
 
     /// Who asks.
-    pub(crate) fn identity(&mut self, facts: &Facts) {
+    pub(crate) fn identity(&mut self, identity: &Identity) {
+        let facts = identity.shared_facts();
+        self.facts = Some(facts.clone());
         self.caller = Some(Caller::of(facts));
         self.who = Some(Who {
             method: facts.method.name(),
@@ -259,6 +264,15 @@ impl RecordBuilder {
                     ca: Some(certificate.ca.to_string()),
                     sha256: certificate.fingerprint.clone(),
                 }),
+            aws: facts.aws.as_ref().map(|aws| {
+                Box::new(AwsPrincipal {
+                    account: (&*aws.account).into(),
+                    unique_id: (&*aws.unique_id).into(),
+                    session: aws.session.as_deref().map(Into::into),
+                })
+            }),
+            // What decides is known at the end.
+            facts: None,
         });
     }
 
@@ -275,6 +289,8 @@ impl RecordBuilder {
             subject,
             subject_claim,
             certificate: None,
+            aws: None,
+            facts: None,
         });
     }
 

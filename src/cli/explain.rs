@@ -4,6 +4,8 @@
 //! to know: how to forward anything; no credential is lent. Invariants: claims and certificates that are
 //! not verified yield facts only, never an identity; the token is not printed.
 
+mod past;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -15,6 +17,7 @@ use http::request::Parts;
 use rustls_pki_types::CertificateDer;
 use serde_json::{Value, json};
 
+use self::past::PastFault;
 use super::{ExplainArguments, Loaded, Output, load};
 use crate::accept::{Call, Caller, ClientAuthority, RequestKind};
 use crate::apps::{BackendId, Glob, Mark};
@@ -91,6 +94,8 @@ enum ExplainFault {
     #[error("the configuration is not complete")]
     Incomplete,
     #[error(transparent)]
+    Past(#[from] PastFault),
+    #[error(transparent)]
     Head(#[from] DescribedHeadFault),
     #[error("{}", issuers(.0))]
     Issuers(Vec<IssuerFault>),
@@ -149,6 +154,9 @@ async fn walk(
     let (Some(checked), Some(policy)) = (&loaded.checked, &loaded.policy) else {
         return Err(ExplainFault::Incomplete);
     };
+    if let Some(record) = &arguments.record {
+        return Ok(past::walk(record, &arguments.trail, loaded, clock)?);
+    }
     let profile = &loaded.profile;
     let parts = request(arguments, profile)?;
     let mut story = Explanation {
@@ -299,8 +307,8 @@ fn attributes(arguments: &ExplainArguments) -> Result<Vec<(&str, &str)>, Explain
 /// The head that the arguments describe.
 fn request(arguments: &ExplainArguments, profile: &Profile) -> Result<Parts, ExplainFault> {
     let mut parts = explain::head(
-        &arguments.method,
-        &arguments.path,
+        arguments.method.as_deref().unwrap_or_default(),
+        arguments.path.as_deref().unwrap_or_default(),
         &arguments.headers,
         profile,
     )?;

@@ -187,6 +187,12 @@ pub struct ConfigArgument {
 pub struct ExplainArguments {
     #[command(flatten)]
     pub config: ConfigArgument,
+    /// A call of the past, by its request id: what its record says, and what the policy of then decides on it.
+    #[arg(long, value_name = "REQUEST_ID", group = "evidence", conflicts_with_all = ["method", "path", "headers", "attributes"])]
+    pub record: Option<String>,
+    /// A file of the audit trail to look for the record in; may be given more than once. Default: `audit.file`.
+    #[arg(long, value_name = "FILE", requires = "record")]
+    pub trail: Vec<PathBuf>,
     /// A file with a token; it is verified as in a call.
     #[arg(long, value_name = "FILE", group = "evidence")]
     pub(crate) token_file: Option<PathBuf>,
@@ -210,9 +216,11 @@ pub struct ExplainArguments {
     #[arg(long, value_enum, default_value_t)]
     pub output: Output,
     /// `GET`, `POST`, …
-    pub method: String,
+    #[arg(required_unless_present = "record")]
+    pub method: Option<String>,
     /// `/v1/traces`, `/public/v0.2/acme/projects`, …
-    pub path: String,
+    #[arg(required_unless_present = "record")]
+    pub path: Option<String>,
 }
 
 /// The form of what is printed.

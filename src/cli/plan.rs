@@ -27,6 +27,8 @@ pub struct Loaded {
     pub(crate) revocations: Arc<RevocationList>,
     pub findings: Vec<Diagnostic>,
     pub(crate) read_at: UnixMillis,
+    /// What a policy is read by.
+    pub(super) around: Option<Glance>,
 }
 
 /// What `check` and `serve` know of a configuration before anything listens.
@@ -154,7 +156,9 @@ fn join(
     let profile = around
         .as_ref()
         .map_or_else(Profile::standard, |around| around.profile.clone());
-    let policy = around.and_then(|around| read_policy(&around, policy_text, clock, &mut findings));
+    let policy = around
+        .as_ref()
+        .and_then(|around| read_policy(around, policy_text, clock, &mut findings));
     if let (Some(checked), Some(policy)) = (&mut checked, &policy) {
         findings.extend(checked.infer_trust_domains(&policy.trust_domains()));
         let bindings: Vec<&str> = policy.binding_names().collect();
@@ -172,10 +176,12 @@ fn join(
         revocations: Arc::default(),
         findings,
         read_at,
+        around,
     }
 }
 
-fn read_policy(
+/// The policy of this text, or of the file that the configuration names.
+pub(super) fn read_policy(
     around: &Glance,
     text: Option<&str>,
     clock: &Clock,

@@ -90,7 +90,7 @@ impl Step<'_, '_> {
     /// Who looks at pages. A session's call keeps it from idling out, and nothing on the way may mix its answer up with
     /// another's.
     fn looks(&mut self, identity: &Identity) {
-        self.record.identity(identity.facts());
+        self.record.identity(identity);
         self.exchange.state.looks(identity);
     }
 

@@ -61,7 +61,7 @@ pub(crate) async fn admit(
         // Another kind of evidence, judged before anything else can mistake it for its own.
         record.operation(inlet::OPERATION);
         let (identity, node) = inlet::identify(snapshot, caller, ask)?;
-        record.identity(identity.facts());
+        record.identity(&identity);
         record.alert(
             &ask.app,
             snapshot
@@ -83,7 +83,7 @@ pub(crate) async fn admit(
         .await
         .map_err(|rejection| Refusal::from(&rejection))?;
     drop(turn);
-    record.identity(identity.facts());
+    record.identity(&identity);
     exchange.state.proven(&identity);
     let context = &context.proven(identity.facts());
     csrf::is_asked_by_us(exchange, context, &call, &identity)?;

@@ -21,7 +21,7 @@ use tokio::task::JoinHandle;
 
 use super::phases::Phases;
 use crate::accept::{Edge, FRAME_LIMIT_BYTES, Stage, Terms, reached};
-use crate::audit::{AuditSettings, Record, Trail, timestamp};
+use crate::audit::{AuditSettings, Record, Trail, timestamp, told_kept};
 use crate::call::witness::witness;
 use crate::causes::lines;
 use crate::clock::Clock;
@@ -122,11 +122,9 @@ impl Gateway {
             .metrics
             .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
         shared.tell_of_the_process_before();
-        shared.event(
-            EventName::Start,
-            Reason::Started,
-            Some(concat!("lightkeeper ", env!("CARGO_PKG_VERSION")).to_owned()),
-        );
+        let version = concat!("lightkeeper ", env!("CARGO_PKG_VERSION"));
+        let told = version.to_owned() + &told_kept(&plan.audit, plan.policy.source(), true);
+        shared.event(EventName::Start, Reason::Started, Some(told));
         shared.revoked_by_file(None);
         tokio::spawn(watch_sources(Arc::downgrade(&shared)));
         Ok(Arc::new(Gateway {
@@ -224,6 +222,9 @@ impl Gateway {
         self.shared.snapshot.store(Arc::new(snapshot));
         self.files.taken_over(before_read, read, plan.read_at);
         self.shared.trail.reopen();
+        // Behind the swap: a disk that hangs does not keep the old policy in force.
+        let is_new = before.policy.version() != version;
+        let changed = changed + &told_kept(&self.audit, plan.policy.source(), is_new);
         tracing::info!(
             policy_version = version,
             changed,

@@ -194,7 +194,7 @@ impl ClaimPath {
     }
 
     /// Puts the claim there; objects on the way are made. False if a value of another type stands in the way.
-    pub(super) fn put(&self, claims: &mut Map<String, Value>, value: Value) -> bool {
+    pub(crate) fn put(&self, claims: &mut Map<String, Value>, value: Value) -> bool {
         let mut place = claims.entry(&*self.top).or_insert(Value::Null);
         for step in &self.inner {
             if place.is_null() {

@@ -44,6 +44,11 @@ impl Method {
         Method::Webhook,
     ];
 
+    /// The one of this name, as records have it.
+    pub(crate) fn named(name: &str) -> Option<Method> {
+        Method::ALL.into_iter().find(|method| method.name() == name)
+    }
+
     pub fn name(self) -> &'static str {
         match self {
             Method::Oidc => "oidc",

@@ -145,6 +145,11 @@ impl Identity {
         &self.facts
     }
 
+    /// The same, for whatever outlives the identity.
+    pub(crate) fn shared_facts(&self) -> &Arc<Facts> {
+        &self.facts
+    }
+
     /// What the caller's next proof of possession needs.
     pub(crate) fn nonce(&self) -> Option<&Nonce> {
         self.nonce.as_ref()

@@ -24,6 +24,13 @@ fn arn() -> String {
     format!("arn:aws:iam::{AWS_ACCOUNT}:role/checkout-lambda")
 }
 
+/// What a record says of the role's session besides.
+fn principal() -> serde_json::Value {
+    let user_id = lambda().user_id;
+    let (unique_id, session) = user_id.split_once(':').unwrap();
+    json!({"account": AWS_ACCOUNT, "unique_id": unique_id, "session": session})
+}
+
 fn sts(world: &World) -> &Sts {
     world.sts.as_ref().unwrap()
 }
@@ -70,7 +77,7 @@ async fn a_role_exports_in_every_carrier() {
                 assert_eq!(record["reason"], "ok", "{what}: {record:#}");
                 assert_eq!(
                     record["identity"],
-                    json!({"method": "aws", "issuer": "aws", "subject": arn()}),
+                    json!({"method": "aws", "issuer": "aws", "subject": arn(), "aws": principal()}),
                     "{what}"
                 );
                 assert_eq!(record["bindings"], json!(["checkout-lambdas"]));

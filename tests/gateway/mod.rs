@@ -50,7 +50,7 @@ mod reports;
 mod responses;
 mod sharing;
 mod site;
-mod stage;
+pub mod stage;
 mod successes;
 mod svids;
 mod tree;

@@ -193,10 +193,13 @@ async fn a_reload_says_what_changed() {
     let second = version();
     let file = |name: &str| world.folder().join(name).display().to_string();
     assert_eq!(told[0], format!("policy {first} -> {first}"));
-    assert_eq!(
-        told[1],
-        format!("policy {first} -> {second}; files: {}", file("policy.yaml"))
+    let start = format!(
+        "policy {first} -> {second}; files: {}; policy sha256:{second}",
+        file("policy.yaml")
     );
+    assert!(told[1].starts_with(&start), "{}", told[1]);
+    // The digest is whole.
+    assert_eq!(told[1].len(), start.len() + 48, "{}", told[1]);
     let start = format!("policy {second} -> {second}; credentials: checkout-prod/access_token/0 ");
     let end = format!("; files: {}", file("secrets/checkout-prod"));
     assert!(

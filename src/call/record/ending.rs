@@ -3,12 +3,15 @@
 //! What it does: makes one record, one log line and one count of what was collected. What it refuses to know: who collected it.
 //! Invariant: a second end leaves nothing.
 
+use std::sync::Arc;
+
 use http::Method;
 
 use super::RecordBuilder;
 use crate::accept::{Arrival, ShownCertificate};
 use crate::apps::AppPath;
-use crate::audit::{Record, timestamp};
+use crate::audit::{ClaimFact, Record, Who, WhoFacts, timestamp};
+use crate::authorize::SpokenFacts;
 use crate::call::exchange::AnswerState;
 use crate::call::log;
 use crate::memory::recent::{self, Ended};
@@ -88,6 +91,16 @@ impl RecordBuilder {
         }
     }
 
+    /// Who called, with the facts by which the policy speaks of them.
+    fn who(&mut self) -> Option<Who> {
+        let mut who = self.who.take()?;
+        if let Some(facts) = &self.facts {
+            let spoken = self.snapshot.policy.spoken_facts(facts, &self.bindings);
+            who.facts = (!spoken.is_empty()).then(|| Box::new(told(spoken)));
+        }
+        Some(who)
+    }
+
     /// Leaves the record, once.
     pub(super) fn end(&mut self, answer: &mut AnswerState) {
         if std::mem::replace(&mut self.ended, true) || !self.begun {
@@ -141,7 +154,7 @@ impl RecordBuilder {
                 .map(|arrival| arrival.connection.listener().name.clone()),
             client_address: self.arrival.as_ref().map(Arrival::client_text),
             certificate: self.shown_certificate(),
-            identity: self.who.take(),
+            identity: self.who(),
             http_method: Some(
                 self.method
                     .as_ref()
@@ -182,5 +195,29 @@ impl RecordBuilder {
             (None, Some(arrival)) => self.shared.trail.note_refusal(arrival.client.ip, record),
             (None, None) => self.shared.trail.note(record),
         }
+    }
+}
+
+/// The same as a record has it.
+fn told(spoken: SpokenFacts) -> WhoFacts {
+    let SpokenFacts {
+        groups,
+        claims,
+        spiffe,
+        dns,
+        x509_subject,
+        is_cut,
+    } = spoken;
+    let fact = |(path, text): (Arc<str>, String)| ClaimFact {
+        claim: (&*path).into(),
+        value: text.into(),
+    };
+    WhoFacts {
+        groups: groups.into_iter().map(Into::into).collect(),
+        claims: claims.into_iter().map(fact).collect(),
+        spiffe: spiffe.map(Into::into),
+        dns: dns.into_iter().map(Into::into).collect(),
+        x509_subject: x509_subject.map(Into::into),
+        cut: is_cut,
     }
 }
