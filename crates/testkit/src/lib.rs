@@ -1,4 +1,4 @@
-//! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, one of other vendors' backends, a receiver of webhooks, development
+//! What tests and the demonstration share: an OIDC issuer, a Lightstep emulator, one of other vendors' backends, a receiver of webhooks, a store of secrets, development
 //! certificates, sample callers and exports, and a whole world of them around a gateway, all on loopback; and the
 //! comparison of texts with committed files.
 //!
@@ -19,6 +19,7 @@ pub mod messages;
 pub mod proof;
 pub mod receiver;
 pub mod samples;
+pub mod secret_store;
 pub mod server;
 pub mod sigv4;
 pub mod sts;
@@ -39,6 +40,7 @@ pub use issuer::{Algorithm, Claims, Issuer, IssuerFault, IssuerOptions, run_issu
 pub use proof::ProofKey;
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
+pub use secret_store::{SecretStoreServer, StoreMood};
 pub use sts::{AwsCaller, Sts, StsFault};
 pub use vendors::{VendorEmulator, VendorFault};
 pub use world::{World, WorldPlan, webhook_secret};
