@@ -1,8 +1,8 @@
 //! The operator's listener: metrics and probes.
 //!
-//! What it does: serves `/metrics /startupz /livez /readyz /audit/checkpoint` on a listener, a thread and a runtime of its
+//! What it does: serves `/metrics /startupz /livez /readyz /credentials /audit/checkpoint` on a listener, a thread and a runtime of its
 //! own, so that neither a flood of calls nor a scrape disturbs the other. What it refuses to know: calls,
-//! credentials, and how to change anything. Invariants: read-only; nothing secret is ever shown; a new connection always
+//! secrets, and how to change anything. Invariants: read-only; nothing secret is ever shown; a new connection always
 //! finds a place, so that connections that ask nothing cannot keep a probe out.
 
 use std::convert::Infallible;
@@ -167,6 +167,13 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
                 serde_json::to_vec(&readiness).unwrap_or_default().into(),
             )
         }
+        "/credentials" => text(
+            StatusCode::OK,
+            media_type::JSON,
+            serde_json::to_vec(&shared.credentials())
+                .unwrap_or_default()
+                .into(),
+        ),
         "/audit/checkpoint" => match shared.trail.checkpoint() {
             Some(note) => text(
                 StatusCode::OK,
@@ -182,7 +189,7 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
         _ => text(
             StatusCode::NOT_FOUND,
             media_type::TEXT,
-            "/metrics /startupz /livez /readyz /audit/checkpoint\n".into(),
+            "/metrics /startupz /livez /readyz /credentials /audit/checkpoint\n".into(),
         ),
     }
 }

@@ -28,6 +28,7 @@ pub mod profiles;
 pub mod view;
 pub(crate) mod web;
 pub(crate) mod workload_api;
+pub mod stores;
 
 // Rooms: verbs, in the order of a request.
 pub mod accept;

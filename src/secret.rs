@@ -39,6 +39,17 @@ impl Secret {
         Ok(Secret(bytes))
     }
 
+    /// Takes over what a place holds. One trailing line end is dropped, as editors and Kubernetes leave one.
+    pub(crate) fn of_text(mut bytes: Vec<u8>) -> Result<Self, SecretFault> {
+        if bytes.last() == Some(&b'\n') {
+            bytes.pop();
+            if bytes.last() == Some(&b'\r') {
+                bytes.pop();
+            }
+        }
+        Secret::new(bytes)
+    }
+
     /// None: what a backend gets that wants no credential.
     fn unwanted() -> Self {
         Secret(Zeroizing::default())
@@ -115,9 +126,9 @@ impl SecretRef {
         })
     }
 
-    /// Reads the secret now. One trailing line end is dropped, as editors and Kubernetes leave one.
+    /// Reads the secret now.
     pub fn read(&self) -> Result<Secret, SecretFault> {
-        let mut bytes = match self {
+        let bytes = match self {
             SecretRef::File(path) => match document::read(path, SECRET_LIMIT_BYTES) {
                 Ok(mut bytes) => std::mem::take(&mut *bytes),
                 Err(ReadFault::TooLarge) => return Err(SecretFault::TooLarge),
@@ -131,13 +142,7 @@ impl SecretRef {
             },
             SecretRef::Unwanted => return Ok(Secret::unwanted()),
         };
-        if bytes.last() == Some(&b'\n') {
-            bytes.pop();
-            if bytes.last() == Some(&b'\r') {
-                bytes.pop();
-            }
-        }
-        Secret::new(bytes)
+        Secret::of_text(bytes)
     }
 }
 

@@ -9,6 +9,7 @@ mod legs;
 mod logging;
 mod registry;
 mod revocations;
+mod stores;
 pub(crate) mod text;
 
 pub use events::EventName;
@@ -25,6 +26,7 @@ use prometheus::{
 };
 use registry::Making;
 use revocations::RevocationMetrics;
+use stores::StoreMetrics;
 
 use crate::reason::Reason;
 
@@ -60,6 +62,7 @@ pub struct Metrics {
     legs: LegMetrics,
     callers: CallerMetrics,
     revocations: RevocationMetrics,
+    stores: StoreMetrics,
     pub(crate) key_age_seconds: IntGaugeVec,
     pub(crate) own_svid_seconds: IntGaugeVec,
     pub connections: IntGauge,
@@ -370,6 +373,7 @@ impl Metrics {
             queries: QueryMetrics::new(&make)?,
             legs: LegMetrics::new(&make)?,
             revocations: RevocationMetrics::new(&make)?,
+            stores: StoreMetrics::new(&make)?,
             not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
             cuts: CutMetrics::new(&make)?,
             registry: make.0,
@@ -601,6 +605,21 @@ impl Metrics {
         outcome: &'static str,
     ) {
         self.revocations.event(transmitter, event, outcome);
+    }
+
+    /// A look at a secret in the store: `ok`, or the fault's code.
+    pub(crate) fn store_look(&self, outcome: &str) {
+        self.stores.look(outcome);
+    }
+
+    /// A new access token was tried.
+    pub(crate) fn credential_probe(&self, outcome: &str) {
+        self.stores.probe(outcome);
+    }
+
+    /// Secrets of the store by their states.
+    pub(crate) fn stored_credentials(&self, states: &[(&'static str, i64)], unconfirmed: i64) {
+        self.stores.credentials(states, unconfirmed);
     }
 
     /// How many revocations are in force: of the file, and of what providers told.

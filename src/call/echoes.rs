@@ -88,10 +88,8 @@ impl<'a> EchoGuard<'a> {
             .into_iter()
             .flatten()
         {
-            let finds = snapshot
-                .vault
-                .search()
-                .find(blanked.as_deref().unwrap_or(text), self.shown);
+            let search = snapshot.vault.search();
+            let finds = search.find(blanked.as_deref().unwrap_or(text), self.shown);
             if !finds.is_empty() {
                 note(&mut self.found, &finds);
                 blanked = Some(finds.blank(blanked.as_deref().unwrap_or(text)));

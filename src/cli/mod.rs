@@ -9,6 +9,7 @@ mod argument;
 mod audit;
 mod aws;
 mod check;
+mod credentials;
 mod developer;
 mod explain;
 mod help;
@@ -30,6 +31,7 @@ use std::process::ExitCode;
 use clap::{ArgMatches, Args, FromArgMatches, Parser, Subcommand, ValueEnum};
 
 use audit::AuditCommand;
+use credentials::CredentialsCommand;
 use developer::{
     AppsArguments, ConnectArguments, GatewayArguments, ListArguments, LoginArguments,
     QueryArguments, ResourceArguments, WhoamiArguments,
@@ -121,6 +123,11 @@ pub enum Command {
     Audit {
         #[command(subcommand)]
         command: AuditCommand,
+    },
+    /// Show the backend's credentials, and try them; never their values.
+    Credentials {
+        #[command(subcommand)]
+        command: CredentialsCommand,
     },
     /// Log in at a gateway, in the browser or with a code.
     #[command(
@@ -255,6 +262,7 @@ pub fn run<More: Subcommand>(arguments: Arguments<More>) -> Result<ExitCode, Mor
         } => check::check(&config.config, skip_files, output),
         Command::Explain(arguments) => explain::explain(&arguments),
         Command::Audit { command } => audit::audit(&command),
+        Command::Credentials { command } => credentials::credentials(&command),
         Command::Migrate { command } => migrate::migrate(&command),
         Command::Token {
             command: Some(command),

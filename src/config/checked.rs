@@ -32,6 +32,7 @@ use crate::limits::Limits;
 use crate::profiles::Profile;
 use crate::secret::SecretRef;
 use crate::state::{AlertSettings, BackendSettings, QuerySettings};
+use crate::stores::CredentialRef;
 use crate::transform::IngestSettings;
 use crate::vault::VaultSettings;
 
@@ -241,7 +242,8 @@ impl Checked {
             if kind.is_some_and(|kind| !kind.profile.wants_credential) {
                 let project = one.project.to_string();
                 let held = self.vault.projects.entry(project).or_default();
-                held.entry(one.backend).or_default().access_token = vec![SecretRef::Unwanted];
+                held.entry(one.backend).or_default().access_token =
+                    vec![CredentialRef::Here(SecretRef::Unwanted)];
             }
         }
     }
@@ -355,7 +357,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
         );
     }
     let query = query::query(report, &raw.query, &backends);
-    let vault = vault::vault(report, &raw.vault, &backends.names);
+    let vault = vault::vault(report, &raw.vault, &backends.names, &egress);
     let session_keys = web::session_keys(report, &raw.vault.session_keys);
     let dpop = dpop::dpop(report, raw, session_keys.clone());
     let login = web::login(report, raw, session_keys);

@@ -85,6 +85,8 @@ pub(crate) struct ConfigFindings<'a> {
     environment: Environment,
     /// Whether files of profiles are read.
     pub reads_profiles: bool,
+    /// Whether there is a store of secrets.
+    pub(crate) has_store: bool,
     pub found: Vec<Diagnostic>,
     pub named: Vec<NamedFile>,
 }
@@ -97,6 +99,7 @@ impl<'a> ConfigFindings<'a> {
             folder,
             environment,
             reads_profiles: false,
+            has_store: false,
             found: Vec::new(),
             named: Vec::new(),
         }

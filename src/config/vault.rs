@@ -4,13 +4,17 @@
 //! Invariant: neither a path nor a variable's name reaches a message, because a secret may have been
 //! pasted in its place.
 
+mod store;
+
 use std::collections::btree_map::Entry;
 
 use super::raw::{RawApiKeys, RawSecret, RawVault};
 use super::report::{ConfigFindings, Content, NamedFile};
 use crate::apps::{BackendId, BackendNames};
 use crate::document::{Spanned, name, names, nearest};
+use crate::egress::Egress;
 use crate::secret::SecretRef;
+use crate::stores::{CredentialRef, StoredRef, is_field, is_store_path};
 use crate::vault::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 /// The most tokens of one project that may overlap: the current one, the last, and some patience.
@@ -20,8 +24,14 @@ pub(crate) fn vault(
     report: &mut ConfigFindings<'_>,
     raw: &RawVault,
     backends: &BackendNames,
+    egress: &Egress,
 ) -> VaultSettings {
+    report.has_store = raw.store.is_some();
     let mut settings = VaultSettings {
+        store: raw
+            .store
+            .as_ref()
+            .and_then(|given| store::store(report, given, egress)),
         api_keys: api_keys(report, &raw.api_keys, "vault.api_keys"),
         ..Default::default()
     };
@@ -92,7 +102,7 @@ fn credentials(
     let tokens = tokens.iter().enumerate();
     let access_token = tokens
         .filter_map(|(index, token)| {
-            secret(report, token, &format!("{subject}.access_token[{index}]"))
+            credential(report, token, &format!("{subject}.access_token[{index}]"))
         })
         .collect();
     BackendSecrets {
@@ -105,13 +115,46 @@ fn api_keys(report: &mut ConfigFindings<'_>, raw: &RawApiKeys, subject: &str) ->
     let mut key = |given: &Option<Spanned<RawSecret>>, what: &str| {
         given
             .as_ref()
-            .and_then(|given| secret(report, given, &format!("{subject}.{what}")))
+            .and_then(|given| credential(report, given, &format!("{subject}.{what}")))
     };
     ApiKeys {
         read: key(&raw.read, "read"),
         write: key(&raw.write, "write"),
         admin: key(&raw.admin, "admin"),
     }
+}
+
+/// A reference to a credential of the backend. `None`: reported.
+fn credential(
+    report: &mut ConfigFindings<'_>,
+    at: &Spanned<RawSecret>,
+    subject: &str,
+) -> Option<CredentialRef> {
+    let RawSecret::Vault(stored) = &at.value else {
+        return secret(report, at, subject).map(CredentialRef::Here);
+    };
+    if !is_store_path(&stored.path) {
+        let message = format!("`{subject}.vault.path` must be a path in the store");
+        let hint = "letters, digits and `-_.`, in segments apart by `/`, such as `lightkeeper/checkout-prod`";
+        report.error_with_hint(at, message, hint);
+        return None;
+    }
+    if !is_field(&stored.field) {
+        let message =
+            format!("`{subject}.vault.field` must be the name of one of the secret's fields");
+        report.error(at, message);
+        return None;
+    }
+    if !report.has_store {
+        let message = format!("`{subject}` is kept in a store, and there is no `vault.store`");
+        report.error_with_hint(at, message, "add `vault.store` with `url` and `login`");
+        return None;
+    }
+    Some(CredentialRef::Stored(StoredRef {
+        path: stored.path.clone(),
+        field: stored.field.clone(),
+        version: stored.version,
+    }))
 }
 
 /// A reference to any secret. `None`: reported.
@@ -131,6 +174,12 @@ pub(crate) fn reference(
     content: impl FnOnce(SecretRef) -> Content,
 ) -> Option<SecretRef> {
     let (reference, path) = match &at.value {
+        RawSecret::Vault(_) => {
+            let message = format!("`{subject}` cannot be kept in a store");
+            let hint = "the store is for `vault.projects` and `vault.api_keys`; write `{ file: path }` or `{ env: NAME }`";
+            report.error_with_hint(at, message, hint);
+            return None;
+        }
         RawSecret::File(text) => {
             let path = report.resolve(at, text, subject)?;
             (SecretRef::File(path.clone()), path)

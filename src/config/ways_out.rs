@@ -15,7 +15,7 @@ use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WayOut {
-    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `transmitter signals`, `destination oncall`.
+    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `store`, `transmitter signals`, `destination oncall`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
     pub to: String,
@@ -76,6 +76,10 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
             )
         })
     });
+    let store = checked.vault.store.iter().filter_map(|store| {
+        let (tls, host, port) = host_of(&store.url)?;
+        Some(way("store".to_owned(), &store.egress, (tls, &host, port)))
+    });
     let transmitters = checked.transmitters.iter().filter_map(|transmitter| {
         let source = &transmitter.source;
         let (tls, host, port) = first_asked(source, false)?;
@@ -119,6 +123,7 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
         .chain(issuers)
         .chain(endpoints)
         .chain(aws)
+        .chain(store)
         .chain(transmitters)
         .chain(destinations)
         .collect();

@@ -68,6 +68,14 @@ impl OutboundBounds {
         body_bytes: 64 << 10,
         resting: 16,
     };
+    /// A question to a store of secrets: no caller waits for it, and a secret is small. Looks are a minute apart, several at a
+    /// time.
+    pub(crate) const STORE: Self = OutboundBounds {
+        connect: Duration::from_secs(4),
+        whole: Duration::from_secs(8),
+        body_bytes: 256 << 10,
+        resting: 1,
+    };
     /// A command's questions to a gateway. The backend behind it takes up to a minute.
     pub(crate) const COMMAND: Self = OutboundBounds {
         connect: Duration::from_secs(10),

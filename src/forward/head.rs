@@ -22,7 +22,7 @@ use crate::lightstep::{FIREHOSE_KEY, FIREHOSE_REQUEST, FIREHOSE_VERSION};
 use crate::media_type::{self, MediaType};
 use crate::profiles::{Credential, Profile, TokenPlace};
 use crate::route::{Lane, Route};
-use crate::vault::Lease;
+use crate::vault::{Lease, Trial};
 
 const PRODUCT: HeaderValue =
     HeaderValue::from_static(concat!("lightkeeper/", env!("CARGO_PKG_VERSION")));
@@ -213,6 +213,31 @@ pub(crate) fn http1(
         Some(TokenPlace::Header) | None => {}
     }
     Ok(head)
+}
+
+/// The head of an export without any telemetry, with which a token is tried. The body is empty, too: of OTLP's messages in
+/// protobuf each has its default.
+pub(crate) fn empty_export(backend: &Backend, trial: &Trial) -> Zeroizing<Vec<u8>> {
+    let form = trial.head();
+    let mut head = Zeroizing::new(Vec::with_capacity(USUAL_HEAD_BYTES * 2));
+    let path = form.path.as_deref().unwrap_or(trial.path());
+    for part in [
+        "POST ",
+        &backend.settings.base_path,
+        &form.base,
+        path,
+        " HTTP/1.1\r\n",
+    ] {
+        head.extend_from_slice(part.as_bytes());
+    }
+    put(&mut head, &HOST, backend.authority.as_bytes());
+    put(&mut head, &USER_AGENT, PRODUCT.as_bytes());
+    put(&mut head, &CONTENT_TYPE, media_type::PROTOBUF.as_bytes());
+    put(&mut head, &ACCEPT_ENCODING, b"identity");
+    for (name, value) in &form.headers {
+        put(&mut head, name, value.as_bytes());
+    }
+    head
 }
 
 /// The token as the password of an empty user name, as HTTP Basic has it (RFC 7617 section 2). To be wiped.

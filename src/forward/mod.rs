@@ -17,7 +17,7 @@ mod webhook;
 
 pub(crate) use exchange::{Answer, Repeat, exchange};
 pub(crate) use grpc::{GrpcAnswer, exchange_grpc, grpc_code};
-pub(crate) use head::{grpc, http1, taken, taken_by_queries};
+pub(crate) use head::{empty_export, grpc, http1, taken, taken_by_queries};
 pub(crate) use send::{
     ExchangeFault, Intake, SendFault, gunzip, is_usable, retry_after, retry_after_told,
 };

@@ -30,7 +30,7 @@ use crate::limits::Limits;
 use crate::lock::Mutex;
 use crate::reason::Reason;
 use crate::state::{IdentifyEvents, Settings, Shared, Snapshot, StartFault, Unbound, WatchedFiles};
-use crate::state::{changes, watch_sources};
+use crate::state::{changes, credentials, watch_sources};
 use crate::telemetry::{EventName, Metrics};
 
 /// Reads the files again. Errors are lines for the operator.
@@ -243,7 +243,7 @@ impl Gateway {
         Ok(())
     }
 
-    /// Reloads whenever a watched file changes, until the gateway stops.
+    /// Reloads whenever a watched file changes, and follows the store of secrets, until the gateway stops.
     pub async fn watch(self: Arc<Self>) {
         let mut stage = self.stage.subscribe();
         // A failure is told by `reload` itself.
@@ -251,6 +251,7 @@ impl Gateway {
         tokio::select! {
             () = reached(&mut stage, Stage::Draining) => {}
             () = watching => {}
+            () = credentials::follow(&self.shared) => {}
         }
     }
 

@@ -546,6 +546,16 @@ reasons! {
         "The identity provider ended a session by a logout token." "";
     RevokedByEvent "revoked_by_event" [-] Nothing
         "A transmitter ended proofs by a security event." "";
+    CredentialTakenOver "credential_taken_over" [-] Nothing
+        "A new version of one of the gateway's credentials is in use." "";
+    CredentialNotTaken "credential_not_taken" [-] Operator
+        "The backend does not take a new version of one of the gateway's credentials; the one before stays in use." "";
+    CredentialUnconfirmed "credential_unconfirmed" [-] Operator
+        "The store has not confirmed one of the gateway's credentials for too long; it is not used any more." "";
+    StoreUnavailable "store_unavailable" [-] Operator
+        "The store of secrets gives none; what it gave last stays in use." "";
+    StoreUnwrapFailed "store_unwrap_failed" [-] Operator
+        "A wrapped secret ID cannot be opened; another may have opened it." "";
     UpstreamEchoedCredential "upstream_echoed_credential" [-] Backend
         "A backend's answer held a secret of the gateway's, which was blanked." "Tell an operator.";
 }

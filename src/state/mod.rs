@@ -6,6 +6,7 @@
 
 mod backends;
 pub(crate) mod changes;
+pub(crate) mod credentials;
 mod examine;
 mod identify_events;
 pub(crate) mod mirrors;

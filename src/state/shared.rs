@@ -10,9 +10,9 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio::sync::watch;
 
-use super::Snapshot;
 use super::mirrors::{Dropped, Leg, MirrorEnd, MirrorWitness, Mirrors};
 use super::work::LargeBodies;
+use super::{Snapshot, credentials};
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::{Clock, UnixMillis};
@@ -30,6 +30,7 @@ use crate::memory::recent::Recent;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
 use crate::telemetry::{EventName, LegLabels, Metrics};
+use crate::vault::CredentialRow;
 use crate::workload_api;
 
 /// Bodies that are read at once before their sender is known. Callers wait for each other here, and are not refused
@@ -84,6 +85,8 @@ pub struct Shared {
     pub draining: AtomicBool,
     /// Whether every issuer's keys have once been asked for.
     issuers_tried: AtomicBool,
+    /// Whether every secret of the store has once been there.
+    credentials_had: AtomicBool,
     /// True once calls that are left are cut.
     pub cut: watch::Sender<bool>,
     pub(crate) reload: Mutex<ReloadState>,
@@ -205,6 +208,7 @@ impl Shared {
             in_flight: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             issuers_tried: AtomicBool::new(false),
+            credentials_had: AtomicBool::new(false),
             cut: watch::Sender::new(false),
             reload: Mutex::new(ReloadState {
                 loaded_at,
@@ -258,7 +262,12 @@ impl Shared {
 
     /// Of what comes with every call while it lasts: says it in the log, and gives what the event is to say, once a minute for
     /// each cause.
-    fn seldom(&self, words: &'static str, cause: &str, detail: String) -> Option<String> {
+    pub(super) fn seldom(
+        &self,
+        words: &'static str,
+        cause: &str,
+        detail: String,
+    ) -> Option<String> {
         let held_back = self
             .event_rate
             .admit(&format!("{words}: {cause}"), self.clock.now())?;
@@ -391,10 +400,16 @@ impl Shared {
                 missing.push(format!("no certificate of ours from `{socket}` ({why})"));
             }
         }
+        let lacking = credentials::lacking(&snapshot);
+        if lacking.iter().all(|one| !one.is_absent) {
+            self.credentials_had.store(true, Ordering::Relaxed);
+        }
+        let had = self.credentials_had.load(Ordering::Relaxed);
+        missing.extend(lacking.into_iter().map(|one| one.words));
         missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
         missing.extend(draining.then(|| "it is stopping".to_owned()));
         Readiness {
-            ready: can_identify && tried && has_certificates && audit_ok && !draining,
+            ready: can_identify && tried && had && has_certificates && audit_ok && !draining,
             draining,
             policy_version: snapshot.policy.version().to_owned(),
             configuration_loaded: timestamp(reload.loaded_at),
@@ -411,6 +426,13 @@ impl Shared {
                 .map(IssuerReadiness::from)
                 .collect(),
         }
+    }
+
+    /// Which credentials there are, without them.
+    pub(crate) fn credentials(&self) -> Vec<CredentialRow> {
+        let snapshot = self.snapshot.load();
+        let names = snapshot.policy.backends();
+        snapshot.vault.rows(names, self.clock.now())
     }
 
     /// The metrics page, gauges brought up to date.
@@ -436,6 +458,7 @@ impl Shared {
         let (listed, heard) = identifier.revoked();
         let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.revocation_entries(gauge(listed), gauge(heard));
+        credentials::count(metrics, &snapshot, self.clock.now());
         let issuers = identifier.readiness().into_iter();
         for issuer in issuers.chain(identifier.transmitters()) {
             let age = if issuer.has_keys {

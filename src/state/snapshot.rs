@@ -31,7 +31,7 @@ use crate::profiles::{AlertLayout, Profile, Ui};
 use crate::respond::Refusal;
 use crate::route::{self, Route, RouteFault, Upstream};
 use crate::transform::IngestSettings;
-use crate::vault::{ExportSurroundings, UnreadableCredential, Vault, VaultSettings};
+use crate::vault::{ExportSurroundings, OpenVaultFault, Vault, VaultSettings};
 use crate::view::Site;
 
 /// The next snapshot's number.
@@ -132,7 +132,7 @@ pub(crate) enum SnapshotFault {
     #[error(transparent)]
     Destination(#[from] DestinationFault),
     #[error(transparent)]
-    Credential(#[from] UnreadableCredential),
+    Vault(#[from] OpenVaultFault),
     #[error("upstream {name}")]
     Backend {
         name: String,
@@ -227,7 +227,8 @@ impl Snapshot {
             names: &plan.backend_names,
             home: &home,
         };
-        let vault = Vault::open(&plan.vault, &around, clock.clone())
+        let earlier = previous.map(|snapshot| &snapshot.vault);
+        let vault = Vault::open(&plan.vault, &around, clock.clone(), earlier)
             .map_err(|found| faults.extend(found.into_iter().map(SnapshotFault::from)))
             .ok();
         let names = &plan.backend_names;
@@ -298,6 +299,24 @@ impl Snapshot {
         });
         // A listener's need comes last, and stays.
         clients.chain(servers).collect()
+    }
+
+    /// Hands what exports carry of the vault's surroundings.
+    pub(crate) fn with_surroundings<T>(
+        &self,
+        hand: impl FnOnce(&ExportSurroundings<'_>) -> T,
+    ) -> T {
+        let tree = self.policy.tree();
+        let home = |project: &str| {
+            let node = tree.home(project).and_then(|node| tree.node(node));
+            node.map(|node| node.path.as_str().to_owned())
+        };
+        let profiles: Vec<&Profile> = self.backends.iter().map(|one| &*one.profile).collect();
+        hand(&ExportSurroundings {
+            profiles: &profiles,
+            names: self.policy.backends(),
+            home: &home,
+        })
     }
 
     /// One of the backends.

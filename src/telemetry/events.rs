@@ -53,6 +53,11 @@ events! {
     CredentialRefused "credential_refused";
     CredentialEchoed "credential_echoed";
     UpstreamPage "upstream_page";
+    // Of our credentials in a store.
+    CredentialRotated "credential_rotated";
+    CredentialWaits "credential_waits";
+    CredentialStale "credential_stale";
+    StoreFailed "store_failed";
     MirrorDropped "mirror_dropped";
     // Of listeners, before there is a call.
     AcceptFailed "accept_failed";

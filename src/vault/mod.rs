@@ -3,10 +3,13 @@
 //! What it does: keeps the backend's tokens and keys, current and overlapping, and lends one for one
 //! request; finds any of them in what comes back (`search.rs`). What it refuses to know: who calls, and what is in the
 //! body.
-//! Invariants: no permit, no credential (`lend` takes both); `Lease` has one mint; a secret is read again
-//! only when a new vault is built; a project's credential is lent only to a route of that project.
+//! Invariants: no permit, no credential (`lend` takes both), but for an empty export with which a token that waits is tried;
+//! `Lease` has one mint; a file is read again only when a new vault is built, and no store is asked here: what the shelf has
+//! serves; a project's credential is lent only to a route of that project.
 
 mod grams;
+mod contents;
+mod listing;
 mod search;
 mod settings;
 
@@ -15,8 +18,9 @@ pub use settings::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
 
+use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
 
 use crate::apps::{BackendId, BackendNames};
@@ -27,6 +31,9 @@ use crate::profiles::{Credential, ExportValues, Profile};
 use crate::reason::Reason;
 use crate::route::Route;
 use crate::secret::{Secret, SecretRef, UnreadableSecret};
+use crate::stores::{Kv2, OpenStoreFault, Shelf, StoredRef};
+use contents::{VaultContents, kept};
+pub(crate) use listing::CredentialRow;
 
 /// How long a refused token stays behind the next before it is tried again, in milliseconds. A new or
 /// reactivated token takes up to five minutes to reach all satellites.
@@ -34,27 +41,15 @@ const REFUSED_FOR_MS: i64 = 5 * 60 * 1000;
 
 /// Every credential of the backend.
 pub struct Vault {
-    /// By project, then by the number of the backend.
-    projects: HashMap<String, Box<[Held]>>,
-    /// Of the organization, at the backend that is asked about it.
-    keys: Keys,
+    settings: VaultSettings,
+    /// What files and variables held.
+    here: HashMap<SecretRef, Arc<Secret>>,
+    /// Made anew when the shelf has something else to serve.
+    contents: ArcSwap<VaultContents>,
+    shelf: Arc<Shelf>,
+    store: Option<Arc<Kv2>>,
     queried: BackendId,
-    search: Search,
     clock: Clock,
-}
-
-/// What is held of one project at one backend.
-#[derive(Default)]
-struct Held {
-    tokens: Option<Arc<ProjectTokens>>,
-    keys: Keys,
-}
-
-#[derive(Default)]
-struct Keys {
-    read: Option<Arc<Secret>>,
-    write: Option<Arc<Secret>>,
-    admin: Option<Arc<Secret>>,
 }
 
 /// A project's access tokens and which of them is in use.
@@ -70,6 +65,8 @@ struct HeldToken {
     secret: Arc<Secret>,
     /// In the order of `Signal::ALL`; none for what no head can carry.
     exports: [Option<ExportHead>; 3],
+    /// How often it was lent.
+    uses: AtomicU64,
 }
 
 /// What an export carries to the backend besides its body, made once.
@@ -100,8 +97,36 @@ pub(crate) struct UnreadableCredential {
     pub cause: UnreadableSecret,
 }
 
-/// A credential that is kept, and whose it is.
-type KeptCredential<'a> = (Owner, String, &'a Arc<Secret>);
+/// Why there is no vault.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum OpenVaultFault {
+    #[error(transparent)]
+    Credential(#[from] UnreadableCredential),
+    #[error(transparent)]
+    Store(#[from] OpenStoreFault),
+}
+
+/// An empty export with a token that waits to be tried: where it goes, and what it carries.
+pub(crate) struct Trial {
+    pub(crate) backend: BackendId,
+    signal: Signal,
+    head: ExportHead,
+}
+
+impl Trial {
+    /// Where OTLP has this signal, if the profile says nothing else.
+    pub(crate) fn path(&self) -> &'static str {
+        match self.signal {
+            Signal::Traces => "/v1/traces",
+            Signal::Metrics => "/v1/metrics",
+            Signal::Logs => "/v1/logs",
+        }
+    }
+
+    pub(crate) fn head(&self) -> &ExportHead {
+        &self.head
+    }
+}
 
 /// A credential lent for one request. Private fields, no `Clone`, minted only in this room.
 pub struct Lease {
@@ -130,72 +155,114 @@ impl VaultFault {
 }
 
 impl Vault {
-    /// Reads every secret, or reports all that cannot be read.
+    /// Reads every secret that is kept here, or reports all that cannot be read. What a store has comes later; what was had of
+    /// it by `previous` stays.
     pub(crate) fn open(
         settings: &VaultSettings,
         around: &ExportSurroundings<'_>,
         clock: Clock,
-    ) -> Result<Self, Vec<UnreadableCredential>> {
-        let mut broken = Vec::new();
-        let mut read = |what: String, reference: &SecretRef| match reference.open() {
-            Ok(secret) => Some(Arc::new(secret)),
-            Err(cause) => {
-                broken.push(UnreadableCredential { what, cause });
-                None
+        previous: Option<&Vault>,
+    ) -> Result<Self, Vec<OpenVaultFault>> {
+        let (here, broken) = contents::read_here(settings, around);
+        let mut faults: Vec<OpenVaultFault> = broken.into_iter().map(Into::into).collect();
+        let known = previous.and_then(|vault| vault.store.as_ref());
+        let store = settings.store.as_ref().and_then(|wanted| {
+            // Logged in as it is.
+            if let Some(known) = known.filter(|known| known.settings() == wanted) {
+                return Some(known.clone());
             }
-        };
-        let keys = open_keys("organization", &settings.api_keys, &mut read);
-        let mut projects: HashMap<String, Box<[Held]>> = HashMap::new();
-        for (name, secrets) in &settings.projects {
-            let held = around.profiles.iter().zip(around.names.iter());
-            let held = held.map(|(profile, (backend, called))| {
-                let Some(secrets) = secrets.get(&backend) else {
-                    return Held::default();
-                };
-                let whose = if backend == around.names.default {
-                    format!("project `{name}`")
-                } else {
-                    format!("project `{name}` at backend `{called}`")
-                };
-                let tokens = secrets.access_token.iter().zip(1..);
-                let list: Vec<Arc<HeldToken>> = tokens
-                    .filter_map(|(reference, number)| {
-                        read(format!("{whose}, access token {number}"), reference)
-                    })
-                    .map(|secret| Arc::new(HeldToken::new(secret, name, profile, around)))
-                    .collect();
-                let tokens = (!list.is_empty()).then(|| {
-                    Arc::new(ProjectTokens {
-                        list,
-                        preferred: AtomicUsize::new(0),
-                        retry_first_at: AtomicI64::new(i64::MIN),
-                    })
-                });
-                let keys = open_keys(&whose, &secrets.api_key, &mut read);
-                Held { tokens, keys }
-            });
-            projects.insert(name.clone(), held.collect());
+            let opened = Kv2::open(wanted).map_err(|fault| faults.push(fault.into()));
+            opened.ok().map(Arc::new)
+        });
+        if !faults.is_empty() {
+            return Err(faults);
         }
-        if !broken.is_empty() {
-            return Err(broken);
-        }
-        let search = Search::new(
-            kept(&keys, &projects, around.names)
-                .iter()
-                .map(|(owner, _, secret)| (owner.clone(), &***secret)),
-        );
+        // Another store's secrets have the same names, and are not the same.
+        let is_same_store = store
+            .as_ref()
+            .zip(known)
+            .is_some_and(|(store, known)| Arc::ptr_eq(store, known));
+        let shelf = previous
+            .filter(|_| is_same_store)
+            .map_or_else(Arc::default, |vault| vault.shelf.clone());
+        shelf.retain(&settings.stored());
+        let contents = VaultContents::new(settings, &here, &shelf, around, None);
         Ok(Vault {
-            projects,
-            keys,
+            settings: settings.clone(),
+            here,
+            contents: ArcSwap::from_pointee(contents),
+            shelf,
+            store,
             queried: around.names.queried,
-            search,
             clock,
         })
     }
 
+    /// Takes over what the shelf has to serve, if that is something else than before.
+    pub(crate) fn refresh(&self, around: &ExportSurroundings<'_>) -> bool {
+        let before = self.contents.load_full();
+        if before.generation == self.shelf.generation() {
+            return false;
+        }
+        let next = VaultContents::new(
+            &self.settings,
+            &self.here,
+            &self.shelf,
+            around,
+            Some(&before),
+        );
+        self.contents.store(Arc::new(next));
+        true
+    }
+
+    /// What was had of the store.
+    pub(crate) fn shelf(&self) -> &Arc<Shelf> {
+        &self.shelf
+    }
+
+    pub(crate) fn store(&self) -> Option<&Arc<Kv2>> {
+        self.store.as_ref()
+    }
+
+    /// What a token that waits is tried with; `None`: it is no access token, or its backend takes none in a head.
+    pub(crate) fn trial(
+        &self,
+        reference: &StoredRef,
+        secret: &Arc<Secret>,
+        around: &ExportSurroundings<'_>,
+    ) -> Option<Trial> {
+        let (project, backend) = self.settings.token_of(reference)?;
+        trial_of(secret, (project, backend), around)
+    }
+
+    /// What each access token that is lent is tried with, with its place by name and its digest.
+    pub(crate) fn trials(
+        &self,
+        around: &ExportSurroundings<'_>,
+    ) -> Vec<(String, String, Option<Trial>)> {
+        let contents = self.contents.load();
+        let mut found = Vec::new();
+        for (project, held) in &contents.projects {
+            for ((backend, called), held) in around.names.iter().zip(held.iter()) {
+                let tokens = held.tokens.iter().flat_map(|tokens| &tokens.list);
+                let tokens = tokens.filter(|token| !token.secret.is_unwanted());
+                for (index, token) in tokens.enumerate() {
+                    let at = (project.as_str(), backend);
+                    found.push((
+                        contents::place(at, called, around.names, index),
+                        token.secret.fingerprint(),
+                        trial_of(&token.secret, at, around),
+                    ));
+                }
+            }
+        }
+        found.sort_by(|one, other| one.0.cmp(&other.0));
+        found
+    }
+
     /// All of them, to be found in an answer.
-    pub(crate) fn search(&self) -> &Search {
-        &self.search
+    pub(crate) fn search(&self) -> Arc<Search> {
+        self.contents.load().search.clone()
     }
 
     /// Lends the credential that the permitted route needs.
@@ -203,9 +270,10 @@ impl Vault {
         if permit.project() != route.project() || permit.backend() != route.backend() {
             return Err(VaultFault::Mismatch);
         }
+        let contents = self.contents.load();
         let held = route
             .project()
-            .and_then(|project| self.projects.get(project)?.get(route.backend().place()));
+            .and_then(|project| contents.projects.get(project)?.get(route.backend().place()));
         if route.credential() == Credential::AccessToken {
             let tokens = held
                 .and_then(|held| held.tokens.as_ref())
@@ -218,7 +286,7 @@ impl Vault {
         }
         let own = held.and_then(|held| held.keys.of(route.credential()));
         // Another backend's keys would be told to this one.
-        let of_all = (route.backend() == self.queried).then_some(&self.keys);
+        let of_all = (route.backend() == self.queried).then_some(&contents.keys);
         let secret = own
             .or_else(|| of_all?.of(route.credential()))
             .ok_or(VaultFault::NoCredential)?;
@@ -227,65 +295,14 @@ impl Vault {
 
     /// Fingerprints of every credential, to tell in the record what a reload changed.
     pub(crate) fn fingerprints(&self, names: &BackendNames) -> Vec<(String, String)> {
-        let kept = kept(&self.keys, &self.projects, names).into_iter();
+        let contents = self.contents.load();
+        let kept = kept(&contents.keys, &contents.projects, names).into_iter();
         let mut all: Vec<_> = kept
             .map(|(owner, place, _)| (place, owner.fingerprint))
             .collect();
         all.sort();
         all
     }
-}
-
-/// Every credential, with its place by name.
-fn kept<'a>(
-    keys: &'a Keys,
-    projects: &'a HashMap<String, Box<[Held]>>,
-    names: &BackendNames,
-) -> Vec<KeptCredential<'a>> {
-    let owner = |project: Option<&Arc<str>>, is_access_token, secret: &Secret| Owner {
-        project: project.cloned(),
-        is_access_token,
-        fingerprint: secret.fingerprint(),
-    };
-    let mut all: Vec<KeptCredential<'a>> = Vec::new();
-    for (kind, key) in keys.each() {
-        all.push((
-            owner(None, false, key),
-            format!("organization/api_key/{kind}"),
-            key,
-        ));
-    }
-    let each = projects.iter().flat_map(|(name, held)| {
-        let at_backends = names.iter().zip(held.iter());
-        at_backends.map(move |((backend, called), held)| (name, backend, called, held))
-    });
-    for (name, backend, called, held) in each {
-        let project = Arc::from(name.as_str());
-        let place = if backend == names.default {
-            name.clone()
-        } else {
-            format!("{name}/{called}")
-        };
-        // Of other backends' tokens nothing is in the answers of the one that is asked, but by mistake.
-        let is_access_token = backend == names.queried;
-        for (kind, key) in held.keys.each() {
-            all.push((
-                owner(Some(&project), false, key),
-                format!("{place}/api_key/{kind}"),
-                key,
-            ));
-        }
-        let tokens = held.tokens.iter().flat_map(|tokens| &tokens.list);
-        let tokens = tokens.filter(|token| !token.secret.is_unwanted());
-        for (index, token) in tokens.enumerate() {
-            all.push((
-                owner(Some(&project), is_access_token, &token.secret),
-                format!("{place}/access_token/{index}"),
-                &token.secret,
-            ));
-        }
-    }
-    all
 }
 
 impl Lease {
@@ -304,6 +321,7 @@ impl Lease {
 
     fn mint_token(tokens: &Arc<ProjectTokens>, place: usize) -> Option<Self> {
         let token = tokens.list.get(place)?.clone();
+        token.uses.fetch_add(1, Ordering::Relaxed);
         let secret = token.secret.clone();
         Some(Self::mint(
             secret,
@@ -371,6 +389,22 @@ impl Lease {
     }
 }
 
+fn trial_of(
+    secret: &Arc<Secret>,
+    (project, backend): (&str, BackendId),
+    around: &ExportSurroundings<'_>,
+) -> Option<Trial> {
+    let profile = around.profiles.get(backend.place())?;
+    let token = HeldToken::new(secret.clone(), project, profile, around);
+    let mut signals = Signal::ALL.into_iter().zip(token.exports);
+    let (signal, head) = signals.find_map(|(signal, head)| Some((signal, head?)))?;
+    Some(Trial {
+        backend,
+        signal,
+        head,
+    })
+}
+
 impl HeldToken {
     fn new(
         secret: Arc<Secret>,
@@ -394,11 +428,24 @@ impl HeldToken {
                 path,
             })
         });
-        HeldToken { secret, exports }
+        HeldToken {
+            secret,
+            exports,
+            uses: AtomicU64::new(0),
+        }
     }
 }
 
 impl ProjectTokens {
+    /// Whether these are its tokens, in their order.
+    fn is_of(&self, secrets: &[Arc<Secret>]) -> bool {
+        let own = self.list.iter().map(|token| &token.secret);
+        self.list.len() == secrets.len()
+            && own
+                .zip(secrets)
+                .all(|(own, secret)| Arc::ptr_eq(own, secret))
+    }
+
     fn current(&self, now: UnixMillis) -> usize {
         let preferred = self.preferred.load(Ordering::Relaxed);
         if preferred != 0 && now.0 >= self.retry_first_at.load(Ordering::Relaxed) {
@@ -406,43 +453,5 @@ impl ProjectTokens {
             return 0;
         }
         preferred
-    }
-}
-
-fn open_keys(
-    what: &str,
-    settings: &ApiKeys,
-    read: &mut impl FnMut(String, &SecretRef) -> Option<Arc<Secret>>,
-) -> Keys {
-    let mut open = |kind: &str, reference: &Option<SecretRef>| {
-        reference
-            .as_ref()
-            .and_then(|reference| read(format!("{what}, {kind} API key"), reference))
-    };
-    Keys {
-        read: open("read", &settings.read),
-        write: open("write", &settings.write),
-        admin: open("admin", &settings.admin),
-    }
-}
-
-impl Keys {
-    fn of(&self, credential: Credential) -> Option<&Arc<Secret>> {
-        match credential {
-            Credential::AccessToken => None,
-            Credential::Read => self.read.as_ref(),
-            Credential::Write => self.write.as_ref(),
-            Credential::Admin => self.admin.as_ref(),
-        }
-    }
-
-    fn each(&self) -> impl Iterator<Item = (&'static str, &Arc<Secret>)> {
-        let keys = [
-            ("read", &self.read),
-            ("write", &self.write),
-            ("admin", &self.admin),
-        ];
-        keys.into_iter()
-            .filter_map(|(kind, key)| Some((kind, key.as_ref()?)))
     }
 }

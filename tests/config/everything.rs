@@ -25,6 +25,7 @@ use lightkeeper::limits::{Limits, QuotaStatus, Rate};
 use lightkeeper::profiles::UiBase;
 use lightkeeper::secret::SecretRef;
 use lightkeeper::state::{AlertFieldSettings, AlertSettings, QuerySettings, Upstreams};
+use lightkeeper::stores::{CredentialRef, StoreLogin, StoreSettings, StoredRef};
 use lightkeeper::transform::{Compression, IngestSettings, MirrorSettings};
 use lightkeeper::vault::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
@@ -350,13 +351,23 @@ fn every_key_arrives_in_the_checked_settings() {
             ui,
         }
     );
+    let here = CredentialRef::Here;
     let keys = |admin| ApiKeys {
-        read: Some(file("r")),
-        write: Some(file("w")),
-        admin: Some(admin),
+        read: Some(here(file("r"))),
+        write: Some(here(file("w"))),
+        admin: Some(here(admin)),
     };
+    let stored = CredentialRef::Stored(StoredRef {
+        path: "team/shop".into(),
+        field: "token".into(),
+        version: Some(3),
+    });
     let shop = BackendSecrets {
-        access_token: vec![file("shop"), SecretRef::Env("SHOP".into())],
+        access_token: vec![
+            here(file("shop")),
+            here(SecretRef::Env("SHOP".into())),
+            stored,
+        ],
         api_key: keys(file("a")),
     };
     let shop: ProjectSecrets = [(BackendId::default(), shop)].into();
@@ -364,7 +375,23 @@ fn every_key_arrives_in_the_checked_settings() {
         checked.vault,
         VaultSettings {
             projects: [("shop".to_owned(), shop)].into(),
-            api_keys: keys(SecretRef::Env("ADMIN".into()))
+            api_keys: keys(SecretRef::Env("ADMIN".into())),
+            store: Some(StoreSettings {
+                url: "https://vault.example:8200".into(),
+                namespace: Some("ns".into()),
+                mount: "kv".into(),
+                login: StoreLogin::AppRole {
+                    mount: "roles".into(),
+                    role_id: file("role"),
+                    secret_id: file("secret-id"),
+                    wrapped: true,
+                },
+                ca: Some(at("vault-ca.pem")),
+                egress: Egress::Direct,
+                every: seconds(30),
+                stale: seconds(7200),
+                probe: false,
+            }),
         }
     );
     assert_eq!(

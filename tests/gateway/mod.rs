@@ -51,6 +51,7 @@ mod responses;
 mod sharing;
 mod site;
 pub mod stage;
+mod stored;
 mod successes;
 mod svids;
 mod tree;

@@ -33,6 +33,22 @@ pub(crate) enum RawSecret {
     File(String),
     /// An environment variable.
     Env(String),
+    /// A secret of `vault.store`; only for the backend's credentials.
+    Vault(RawStored),
+}
+
+/// A secret of HashiCorp Vault.
+#[derive(Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "StoredSecret")]
+pub(crate) struct RawStored {
+    /// Below the secrets engine's mount.
+    pub(crate) path: String,
+    /// Which of the secret's fields.
+    pub(crate) field: String,
+    /// This version and no other; default: the newest.
+    #[schemars(range(min = 1))]
+    pub(crate) version: Option<u64>,
 }
 
 /// The secret itself may have been pasted where its name belongs.

@@ -6,7 +6,9 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::forms::RawSecret;
+use super::egress::RawProxy;
+use super::forms::{RawSecret, RawSwitch};
+use crate::document::quantity::RawDuration;
 use crate::document::{Entries, Spanned};
 
 /// References to the backend's credentials; never the credentials.
@@ -20,6 +22,8 @@ pub(crate) struct RawVault {
     /// The organization's API keys, by what an operation does.
     #[serde(default)]
     pub api_keys: RawApiKeys,
+    /// HashiCorp Vault, or what speaks as it does, for references of the form `{ vault: … }`.
+    pub(crate) store: Option<Spanned<RawStore>>,
     /// What seals the sessions of `web.login`: 32 bytes each, in base64 or hexadecimal; the first seals, all open.
     #[serde(default)]
     #[schemars(extend("x-hint" = "write a list of references: `[{ file: path }]` or `[{ env: NAME }]`; a literal secret is refused"))]
@@ -76,4 +80,68 @@ pub(crate) struct RawApiKeys {
     pub write: Option<Spanned<RawSecret>>,
     /// For sensitive operations; without it they are refused.
     pub admin: Option<Spanned<RawSecret>>,
+}
+
+/// HashiCorp Vault: where credentials of the backend are asked for.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "Store")]
+pub(crate) struct RawStore {
+    /// `https://vault.example:8200`; `http` only on loopback.
+    pub(crate) url: Spanned<String>,
+    /// Vault's namespace.
+    pub(crate) namespace: Option<Spanned<String>>,
+    /// Where the secrets engine (KV, version 2) is mounted; default `secret`.
+    pub(crate) mount: Option<Spanned<String>>,
+    /// How the gateway proves itself: exactly one of them.
+    pub(crate) login: Spanned<RawStoreLogin>,
+    /// PEM file with the authorities to trust; default: the system's.
+    pub(crate) ca: Option<Spanned<String>>,
+    /// The proxy to the store alone; default: as `egress` has it.
+    pub(crate) proxy: Option<Spanned<RawProxy>>,
+    /// Between two looks at a secret, from `5s` to `1h`; default `1m`.
+    pub(crate) every: Option<Spanned<RawDuration>>,
+    /// For how long a secret serves that the store does not confirm, from `1m` to `30d`; default `24h`.
+    pub(crate) stale: Option<Spanned<RawDuration>>,
+    /// Whether a new access token is tried with an empty export before it counts; default `on`.
+    pub(crate) probe: Option<RawSwitch>,
+}
+
+/// How the gateway proves itself to the store.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "StoreLogin")]
+pub(crate) enum RawStoreLogin {
+    /// A role with a secret ID.
+    Approle(RawAppRole),
+    /// The service account under which the gateway runs.
+    Kubernetes(RawKubernetesLogin),
+    /// A token that another keeps alive, such as Vault Agent.
+    Token(Spanned<RawSecret>),
+}
+
+/// A role with a secret ID.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AppRoleLogin")]
+pub(crate) struct RawAppRole {
+    pub(crate) role_id: Spanned<RawSecret>,
+    pub(crate) secret_id: Spanned<RawSecret>,
+    /// Whether `secret_id` is a token that opens the secret ID, once; default `off`.
+    pub(crate) wrapped: Option<RawSwitch>,
+    /// Where the method is mounted; default `approle`.
+    pub(crate) mount: Option<Spanned<String>>,
+}
+
+/// The service account under which the gateway runs.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "KubernetesLogin")]
+pub(crate) struct RawKubernetesLogin {
+    /// The role in Vault.
+    pub(crate) role: Spanned<String>,
+    /// The account's token; default: the file that Kubernetes mounts.
+    pub(crate) token: Option<Spanned<RawSecret>>,
+    /// Where the method is mounted; default `kubernetes`.
+    pub(crate) mount: Option<Spanned<String>>,
 }
