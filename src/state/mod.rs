@@ -9,6 +9,7 @@ pub(crate) mod changes;
 pub(crate) mod credentials;
 mod examine;
 mod identify_events;
+mod lacking;
 pub(crate) mod mirrors;
 mod revoked;
 mod settings;

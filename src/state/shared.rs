@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use super::mirrors::{Dropped, Leg, MirrorEnd, MirrorWitness, Mirrors};
 use super::work::LargeBodies;
-use super::{Snapshot, credentials};
+use super::{Snapshot, lacking};
 use crate::accept::{Calls, ConnectionLimiter};
 use crate::audit::{Record, Trail, timestamp};
 use crate::clock::{Clock, UnixMillis};
@@ -400,8 +400,9 @@ impl Shared {
                 missing.push(format!("no certificate of ours from `{socket}` ({why})"));
             }
         }
-        let lacking = credentials::lacking(&snapshot);
-        if lacking.iter().all(|one| !one.is_absent) {
+        let lacking = lacking::lacking(&snapshot);
+        let all_there = lacking.iter().all(|one| !one.is_absent);
+        if all_there && !snapshot.vault.is_behind() {
             self.credentials_had.store(true, Ordering::Relaxed);
         }
         let had = self.credentials_had.load(Ordering::Relaxed);
@@ -458,7 +459,7 @@ impl Shared {
         let (listed, heard) = identifier.revoked();
         let gauge = |count| i64::try_from(count).unwrap_or(i64::MAX);
         metrics.revocation_entries(gauge(listed), gauge(heard));
-        credentials::count(metrics, &snapshot, self.clock.now());
+        lacking::count(metrics, &snapshot, self.clock.now());
         let issuers = identifier.readiness().into_iter();
         for issuer in issuers.chain(identifier.transmitters()) {
             let age = if issuer.has_keys {

@@ -1,4 +1,7 @@
 //! The checked settings of the store.
+//!
+//! What it does: says where secrets are asked for, and by what the gateway proves itself. What it refuses to know: the secrets;
+//! it holds references.
 
 use std::path::PathBuf;
 use std::time::Duration;

@@ -215,6 +215,11 @@ impl Vault {
         true
     }
 
+    /// Whether the shelf has something else to serve than what is lent.
+    pub(crate) fn is_behind(&self) -> bool {
+        self.contents.load().generation != self.shelf.generation()
+    }
+
     /// What was had of the store.
     pub(crate) fn shelf(&self) -> &Arc<Shelf> {
         &self.shelf

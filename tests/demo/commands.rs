@@ -83,6 +83,14 @@ const COMMANDS: &[(&str, How)] = &[
         ),
     ),
     (
+        "lightkeeper credentials list --config lightkeeper.yaml",
+        Not("asks a gateway that runs"),
+    ),
+    (
+        "lightkeeper credentials validate --config lightkeeper.yaml",
+        Not("asks a backend; `gateway::stored` runs it"),
+    ),
+    (
         "lightkeeper migrate report --config lightkeeper.yaml",
         Not(REPORTS),
     ),

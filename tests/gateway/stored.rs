@@ -121,9 +121,9 @@ async fn a_token_rotates_while_exports_go_on() {
     world.emulator.add_access_token("checkout-prod", SECOND);
     comes_to(&world, &[("current", 2), ("previous", 1)]).await;
     world.emulator.set_access_token_active(&first, false);
-    world.emulator.clear();
     eventually("exports with the new token", || async {
-        let captured = world.emulator.captured();
+        world.emulator.clear();
+        let captured = world.emulator.wait_for(6, stage::PATIENCE).await;
         let tokens = captured
             .iter()
             .flat_map(|one| one.header("lightstep-access-token"));

@@ -125,7 +125,9 @@ pub(crate) enum RawStoreLogin {
 #[serde(deny_unknown_fields)]
 #[schemars(rename = "AppRoleLogin")]
 pub(crate) struct RawAppRole {
+    /// The role's ID.
     pub(crate) role_id: Spanned<RawSecret>,
+    /// What proves the role.
     pub(crate) secret_id: Spanned<RawSecret>,
     /// Whether `secret_id` is a token that opens the secret ID, once; default `off`.
     pub(crate) wrapped: Option<RawSwitch>,

@@ -15,20 +15,12 @@ use std::time::Duration;
 use probe::{TokenVerdict, probe};
 
 use super::{Shared, Snapshot};
-use crate::clock::UnixMillis;
 use crate::reason::Reason;
-use crate::stores::{SecretStore as _, ShelfState, StoreFault, StoredRef};
-use crate::telemetry::{EventName, Metrics};
+use crate::stores::{SecretStore as _, StoreFault, StoredRef};
+use crate::telemetry::EventName;
 
 /// Between two looks at what is due.
 const LOOK: Duration = Duration::from_millis(500);
-
-/// What of the store does not serve as it should.
-pub(super) struct LackingCredential {
-    /// Whether it never came.
-    pub(super) is_absent: bool,
-    pub(super) words: String,
-}
 
 /// Follows the store; never ends by itself.
 pub(crate) async fn follow(shared: &Shared) {
@@ -44,6 +36,7 @@ async fn step(shared: &Shared) {
         return;
     }
     look(shared, &snapshot).await;
+    snapshot.with_surroundings(|around| snapshot.vault.refresh(around));
     try_waiting(shared, &snapshot).await;
     snapshot.with_surroundings(|around| snapshot.vault.refresh(around));
 }
@@ -164,47 +157,4 @@ fn withdrawn(shared: &Shared, reference: &StoredRef, ends: bool) {
         let reason = Reason::CredentialUnconfirmed;
         shared.event(EventName::CredentialStale, reason, Some(detail));
     }
-}
-
-/// What of the store does not serve, or is served without its word.
-pub(super) fn lacking(snapshot: &Snapshot) -> Vec<LackingCredential> {
-    let entries = snapshot.vault.shelf().entries().into_iter();
-    let lacking = entries.filter_map(|(reference, entry)| {
-        let state = entry.state();
-        let said = match state {
-            ShelfState::Current | ShelfState::Pending => return None,
-            ShelfState::Absent => "is not there yet",
-            ShelfState::Refused => "has a new version that the backend does not take",
-            ShelfState::Unconfirmed => "serves without the store's word",
-            ShelfState::Stale => "is stale, and does not serve",
-        };
-        let code = entry.fault_code.or(entry.pending_refused);
-        let why = code.map_or_else(String::new, |code| format!(" ({code})"));
-        Some(LackingCredential {
-            is_absent: state == ShelfState::Absent,
-            words: format!("the credential {reference} {said}{why}"),
-        })
-    });
-    lacking.collect()
-}
-
-/// Brings the gauges up to date.
-pub(super) fn count(metrics: &Metrics, snapshot: &Snapshot, now: UnixMillis) {
-    if snapshot.vault.store().is_none() {
-        return;
-    }
-    let entries = snapshot.vault.shelf().entries();
-    let states = ShelfState::ALL.map(|state| {
-        let count = entries
-            .values()
-            .filter(|entry| entry.state() == state)
-            .count();
-        (state.code(), i64::try_from(count).unwrap_or(i64::MAX))
-    });
-    let oldest = entries
-        .values()
-        .filter_map(|entry| entry.confirmed_at)
-        .min();
-    let seconds = oldest.map_or(0, |at| now.seconds().saturating_sub(at.seconds()));
-    metrics.stored_credentials(&states, seconds);
 }
