@@ -142,7 +142,7 @@ async fn each_failure_has_its_fault() {
         })
     };
     let status = |status| Some(StoreMood::status(status));
-    let rows: Vec<(&str, Option<StoreMood>, &str, &str, &str, bool)> = vec![
+    let rows = [
         (
             "absent",
             None,
