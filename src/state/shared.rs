@@ -429,11 +429,13 @@ impl Shared {
         }
     }
 
-    /// Which credentials there are, without them.
+    /// Which credentials there are, without them. What is told to serve is lent by then, so that the one before can be ended.
     pub(crate) fn credentials(&self) -> Vec<CredentialRow> {
         let snapshot = self.snapshot.load();
         let names = snapshot.policy.backends();
-        snapshot.vault.rows(names, self.clock.now())
+        let rows = snapshot.vault.rows(names, self.clock.now());
+        snapshot.with_surroundings(|around| snapshot.vault.refresh(around));
+        rows
     }
 
     /// The metrics page, gauges brought up to date.

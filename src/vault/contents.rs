@@ -5,8 +5,8 @@
 //! keeps its memory of refused tokens; a secret that is referred to twice is kept once.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize};
+use std::sync::{Arc, OnceLock};
 
 use super::{
     ApiKeys, ExportSurroundings, HeldToken, Owner, ProjectTokens, Search, UnreadableCredential,
@@ -139,8 +139,8 @@ impl VaultContents {
                     }
                 }
                 let earlier = earlier.and_then(|earlier| earlier.get(backend.place()));
-                let same = earlier.and_then(|earlier| earlier.tokens.as_ref());
-                let same = same.filter(|tokens| tokens.is_of(&list));
+                let earlier = earlier.and_then(|earlier| earlier.tokens.as_ref());
+                let same = earlier.filter(|tokens| tokens.is_of(&list));
                 let tokens = same.cloned().or_else(|| {
                     let list: Vec<Arc<HeldToken>> = list
                         .into_iter()
@@ -151,9 +151,15 @@ impl VaultContents {
                             list,
                             preferred: AtomicUsize::new(0),
                             retry_first_at: AtomicI64::new(i64::MIN),
+                            successor: OnceLock::new(),
                         })
                     })
                 });
+                if let (Some(earlier), Some(tokens)) = (earlier, &tokens)
+                    && !Arc::ptr_eq(earlier, tokens)
+                {
+                    earlier.successor.get_or_init(|| tokens.clone());
+                }
                 HeldCredentials {
                     tokens,
                     keys: keys_of(&secrets.api_key),

@@ -12,13 +12,15 @@ mod contents;
 mod listing;
 mod search;
 mod settings;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use search::{Finds, Owner, Search};
 pub use settings::{ApiKeys, BackendSecrets, ProjectSecrets, VaultSettings};
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use http::{HeaderName, HeaderValue};
@@ -26,6 +28,7 @@ use http::{HeaderName, HeaderValue};
 use crate::apps::{BackendId, BackendNames};
 use crate::authorize::Permit;
 use crate::clock::{Clock, UnixMillis};
+use crate::lock::Mutex;
 use crate::otlp::Signal;
 use crate::profiles::{Credential, ExportValues, Profile};
 use crate::reason::Reason;
@@ -46,6 +49,8 @@ pub struct Vault {
     here: HashMap<SecretRef, Arc<Secret>>,
     /// Made anew when the shelf has something else to serve.
     contents: ArcSwap<VaultContents>,
+    /// Held while they are made, so that older ones never replace newer ones.
+    refreshing: Mutex<()>,
     shelf: Arc<Shelf>,
     store: Option<Arc<Kv2>>,
     queried: BackendId,
@@ -58,6 +63,8 @@ struct ProjectTokens {
     preferred: AtomicUsize,
     /// When the first token is tried again, Unix milliseconds.
     retry_first_at: AtomicI64,
+    /// What took its place, for what was lent before.
+    successor: OnceLock<Arc<ProjectTokens>>,
 }
 
 /// A token, and what goes out with it.
@@ -191,6 +198,7 @@ impl Vault {
             settings: settings.clone(),
             here,
             contents: ArcSwap::from_pointee(contents),
+            refreshing: Mutex::default(),
             shelf,
             store,
             queried: around.names.queried,
@@ -200,6 +208,7 @@ impl Vault {
 
     /// Takes over what the shelf has to serve, if that is something else than before.
     pub(crate) fn refresh(&self, around: &ExportSurroundings<'_>) -> bool {
+        let _alone = self.refreshing.lock();
         let before = self.contents.load_full();
         if before.generation == self.shelf.generation() {
             return false;
@@ -379,9 +388,20 @@ impl Lease {
     }
 
     /// The backend refused this token: later calls begin with the next one for a while. Gives the lease
-    /// on that next one, unless the list has been gone through.
+    /// on that next one, unless the list has been gone through. Where other tokens came into use since it was lent, the
+    /// lease is on one of them.
     pub fn refused(self, now: UnixMillis) -> Option<Lease> {
         let (tokens, place) = self.tokens?;
+        let newest = tokens.newest();
+        let same = newest.list.iter().position(|token| {
+            let secret = &token.secret;
+            secret.expose() == self.secret.expose()
+        });
+        let (tokens, place) = match same {
+            _ if Arc::ptr_eq(&newest, &tokens) => (tokens, place),
+            Some(place) => (newest, place),
+            None => return Self::mint_token(&newest, newest.current(now)),
+        };
         let next = (place + 1) % tokens.list.len().max(1);
         if next == place {
             return None;
@@ -449,6 +469,15 @@ impl ProjectTokens {
             && own
                 .zip(secrets)
                 .all(|(own, secret)| Arc::ptr_eq(own, secret))
+    }
+
+    /// What it was replaced by in the end, or itself.
+    fn newest(self: &Arc<Self>) -> Arc<Self> {
+        let mut newest = self;
+        while let Some(next) = newest.successor.get() {
+            newest = next;
+        }
+        newest.clone()
     }
 
     fn current(&self, now: UnixMillis) -> usize {

@@ -118,8 +118,9 @@ async fn try_waiting(shared: &Shared, snapshot: &Snapshot) {
     }
 }
 
-/// A version serves from now on.
+/// A version serves from now on: it is lent before that is told.
 fn came(shared: &Shared, snapshot: &Snapshot, reference: &StoredRef) {
+    snapshot.with_surroundings(|around| snapshot.vault.refresh(around));
     let entries = snapshot.vault.shelf().entries();
     let current = entries
         .get(reference)
