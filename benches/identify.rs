@@ -1,5 +1,5 @@
-//! What it costs to know a caller: a token seen for the first time, one that is remembered, one with a proof of possession, and a
-//! signed call to AWS.
+//! What it costs to know a caller: a token seen for the first time, one that is remembered, one with a proof of possession, a signed
+//! call to AWS, and all other kinds of callers that show a token (`others`).
 //!
 //! What it does: signs tokens of an ordinary size (a dozen claims, ten groups) and times `identify` alone,
 //! in one thread. What it refuses to know: sockets, policy. Invariant: "cold" never meets a token twice.
@@ -8,6 +8,9 @@
     clippy::unwrap_used,
     reason = "a bench that cannot be set up should stop"
 )]
+
+#[path = "identify/others.rs"]
+mod others;
 
 use std::hint::black_box;
 use std::net::Ipv4Addr;
@@ -33,6 +36,7 @@ use lightkeeper::identify::{
 use serde_json::{Value, json};
 use testkit::sigv4::PresignedCall;
 use testkit::{AwsCaller, Sts};
+use tokio::runtime::Runtime;
 
 const NOW: i64 = 1_800_000_000;
 const ISSUER: &str = "https://acme.okta.example/oauth2/default";
@@ -88,7 +92,6 @@ fn token(sign: &Sign, algorithm: &str, number: u64) -> HeaderValue {
 }
 
 fn bound_token(sign: &Sign, algorithm: &str, number: u64, key: Option<&str>) -> HeaderValue {
-    let header = json!({"alg": algorithm, "kid": "key", "typ": "JWT"}).to_string();
     let groups: Vec<_> = (0..10)
         .map(|group| format!("team-{group}-developers"))
         .collect();
@@ -102,6 +105,12 @@ fn bound_token(sign: &Sign, algorithm: &str, number: u64, key: Option<&str>) -> 
         let members = claims.as_object_mut().unwrap();
         members.insert("cnf".to_owned(), json!({ "jkt": key }));
     }
+    signed(sign, algorithm, &claims)
+}
+
+/// A token of these claims.
+fn signed(sign: &Sign, algorithm: &str, claims: &Value) -> HeaderValue {
+    let header = json!({"alg": algorithm, "kid": "key", "typ": "JWT"}).to_string();
     let signed = format!(
         "{}.{}",
         URL_SAFE_NO_PAD.encode(header),
@@ -122,13 +131,14 @@ fn caller(token: &HeaderValue) -> Caller {
     }
 }
 
-fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
-    let settings = IssuerSettings {
+/// An issuer whose keys are there.
+fn issuer(keys: KeySource) -> IssuerSettings {
+    IssuerSettings {
         name: "okta".to_owned(),
         issuer: ISSUER.to_owned(),
         audiences: vec!["lightkeeper".to_owned()],
         algorithms: ALGORITHMS.iter().map(|name| (*name).to_owned()).collect(),
-        keys: KeySource::File(keys),
+        keys,
         ca: None,
         key_access: KeyAccess::default(),
         egress: Default::default(),
@@ -148,16 +158,86 @@ fn room(keys: PathBuf, runtime: &tokio::runtime::Runtime) -> Identifier {
         introspection: None,
         cluster: None,
         attributes: Vec::new(),
-    };
+    }
+}
+
+fn surroundings(runtime: &Runtime) -> Surroundings {
     let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));
-    let runtime = runtime.handle().clone();
-    let surroundings = Surroundings {
+    Surroundings {
         clock,
         token_bytes: 16 << 10,
         events: Events::ignored(),
-        runtime,
-    };
-    Identifier::new(&[settings], Vec::new(), surroundings, None).unwrap()
+        runtime: runtime.handle().clone(),
+    }
+}
+
+fn opened(settings: IssuerSettings, runtime: &Runtime) -> Identifier {
+    Identifier::new(&[settings], Vec::new(), surroundings(runtime), None).unwrap()
+}
+
+/// A room that knows no issuer.
+fn empty(runtime: &Runtime) -> Identifier {
+    Identifier::new(&[], Vec::new(), surroundings(runtime), None).unwrap()
+}
+
+fn room(keys: PathBuf, runtime: &Runtime) -> Identifier {
+    opened(issuer(KeySource::File(keys)), runtime)
+}
+
+/// Times tokens that a fresh room has not seen. The first, which may open a connection to a party that is asked, does not count.
+fn cold(
+    criterion: &mut Criterion,
+    kind: &str,
+    runtime: &Runtime,
+    open: impl Fn() -> Identifier,
+    tokens: &[HeaderValue],
+) {
+    criterion.bench_function(&format!("identify/{kind}/cold"), |bench| {
+        bench.iter_custom(|rounds| {
+            let mut total = Duration::ZERO;
+            let mut left = rounds;
+            while left > 0 {
+                let identifier = open();
+                let batch = usize::try_from(left.min(BATCH - 1)).unwrap();
+                let first = caller(tokens.first().unwrap());
+                runtime.block_on(identifier.identify(first)).unwrap();
+                total += runtime.block_on(async {
+                    let began = Instant::now();
+                    for token in tokens.iter().skip(1).take(batch) {
+                        black_box(identifier.identify(caller(token)).await.unwrap());
+                    }
+                    began.elapsed()
+                });
+                left -= batch as u64;
+            }
+            total
+        });
+    });
+}
+
+/// Times one token that is known.
+fn cached(
+    criterion: &mut Criterion,
+    kind: &str,
+    runtime: &Runtime,
+    identifier: &Identifier,
+    tokens: &[HeaderValue],
+) {
+    let known = tokens.first().unwrap();
+    runtime
+        .block_on(identifier.identify(caller(known)))
+        .unwrap();
+    criterion.bench_function(&format!("identify/{kind}/cached"), |bench| {
+        bench.iter_custom(|rounds| {
+            runtime.block_on(async {
+                let began = Instant::now();
+                for _ in 0..rounds {
+                    black_box(identifier.identify(caller(known)).await.unwrap());
+                }
+                began.elapsed()
+            })
+        });
+    });
 }
 
 fn identify(criterion: &mut Criterion) {
@@ -328,11 +408,7 @@ fn possession(criterion: &mut Criterion) {
 /// A role's signed call to AWS: `cold` is taken apart, written anew and asked about at a server on loopback, over TLS on a
 /// connection that stands; `cached` is remembered.
 fn role(criterion: &mut Criterion) {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(1)
-        .enable_all()
-        .build()
-        .unwrap();
+    let runtime = others::runtime();
     let sts = runtime
         .block_on(Sts::start(&["eu-west-1"], || NOW))
         .unwrap();
@@ -363,57 +439,22 @@ fn role(criterion: &mut Criterion) {
         attributes: Vec::new(),
     };
     let open = || {
-        let (clock, _) = Clock::manual(UnixMillis(NOW * 1000));
-        let surroundings = Surroundings {
-            clock,
-            token_bytes: 16 << 10,
-            events: Events::ignored(),
-            runtime: runtime.handle().clone(),
-        };
-        Identifier::new(&[], Vec::new(), surroundings, None)
-            .unwrap()
+        empty(&runtime)
             .with_aws(std::slice::from_ref(&settings), None)
             .unwrap()
     };
-    criterion.bench_function("identify/aws/cold", |bench| {
-        bench.iter_custom(|rounds| {
-            let mut total = Duration::ZERO;
-            let mut left = rounds;
-            while left > 0 {
-                let identifier = open();
-                let batch = usize::try_from(left.min(BATCH - 1)).unwrap();
-                // The first opens the connection.
-                let first = caller(tokens.first().unwrap());
-                runtime.block_on(identifier.identify(first)).unwrap();
-                total += runtime.block_on(async {
-                    let began = Instant::now();
-                    for token in tokens.iter().skip(1).take(batch) {
-                        black_box(identifier.identify(caller(token)).await.unwrap());
-                    }
-                    began.elapsed()
-                });
-                left -= batch as u64;
-            }
-            total
-        });
-    });
-    let identifier = open();
-    let known = tokens.first().unwrap();
-    runtime
-        .block_on(identifier.identify(caller(known)))
-        .unwrap();
-    criterion.bench_function("identify/aws/cached", |bench| {
-        bench.iter_custom(|rounds| {
-            runtime.block_on(async {
-                let began = Instant::now();
-                for _ in 0..rounds {
-                    black_box(identifier.identify(caller(known)).await.unwrap());
-                }
-                began.elapsed()
-            })
-        });
-    });
+    cold(criterion, "aws", &runtime, open, &tokens);
+    cached(criterion, "aws", &runtime, &open(), &tokens);
 }
 
-criterion_group!(benches, identify, possession, role);
+criterion_group!(
+    benches,
+    identify,
+    possession,
+    role,
+    others::introspection,
+    others::review,
+    others::svid,
+    others::client_token
+);
 criterion_main!(benches);

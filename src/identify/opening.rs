@@ -101,7 +101,7 @@ impl Identifier {
     }
 
     /// The same room, which knows these client tokens and no others.
-    pub(crate) fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
+    pub fn with_client_tokens(self, settings: &[ClientTokenSettings]) -> Identifier {
         Identifier {
             client_tokens: ClientTokens::new(settings),
             ..self

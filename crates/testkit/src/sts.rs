@@ -187,6 +187,11 @@ impl Sts {
         lock(&self.state.calls).clone()
     }
 
+    /// Keeps nothing of what came.
+    pub fn forget(&self) {
+        *lock(&self.state.calls) = Vec::new();
+    }
+
     /// Connecting is refused from now on.
     pub async fn stop(&self) {
         self.server.stop().await;
