@@ -3,6 +3,7 @@
 //! What it does: compares with the testkit's writing, and with AWS's own signer. What it refuses to know: where credentials are found
 //! (`tests/developer/roles.rs`), and the gateway.
 
+#[cfg(feature = "aws")]
 use proptest::prelude::*;
 use testkit::AwsCaller;
 use testkit::sigv4::PresignedCall;
