@@ -19,7 +19,15 @@ const GROUPS: [(&str, &[&str]); 3] = [
     (
         "For operators",
         &[
-            "init", "serve", "check", "explain", "migrate", "audit", "schema", "certs",
+            "init",
+            "serve",
+            "check",
+            "explain",
+            "credentials",
+            "migrate",
+            "audit",
+            "schema",
+            "certs",
         ],
     ),
     ("To try it out", &["demo", "emulator", "issuer"]),
@@ -47,7 +55,7 @@ pub(crate) fn template<More: Subcommand>() -> String {
                 .map(ToString::to_string)
                 .unwrap_or_default();
             page.push_str(&format!(
-                "  {:<10} {}\n",
+                "  {:<11} {}\n",
                 command.get_name(),
                 about.replace(['{', '}'], "")
             ));
