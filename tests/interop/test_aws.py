@@ -130,7 +130,9 @@ class Aws(unittest.TestCase):
                     with self.subTest(sign=sign.__name__, region=region, header=header):
                         status, record = self.export(token, header)
                         self.assertEqual((status, record["reason"]), (200, "ok"), record)
-                        self.assertEqual(record["identity"], {"method": "aws", "issuer": "aws", "subject": ROLE})
+                        identity = dict(record["identity"])
+                        self.assertEqual(identity.pop("aws")["account"], ROLE.split(":")[4])
+                        self.assertEqual(identity, {"method": "aws", "issuer": "aws", "subject": ROLE})
                         self.assertEqual((record["app"], record["bindings"]), ("shop/checkout", ["roles"]))
                 asked = self.sts.calls[before:]
                 self.assertEqual(len(asked), 1, asked)
