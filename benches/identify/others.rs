@@ -42,6 +42,7 @@ pub(super) fn introspection(criterion: &mut Criterion) {
     });
     let judge = TokenJudge::start(None, TokenWord::json(&active));
     let judge = runtime.block_on(judge).unwrap();
+    let (_, jwk) = signer("RS256");
     let settings = IssuerSettings {
         introspection: Some(IntrospectionSettings {
             url: format!("{}/introspect", judge.url()),
@@ -53,7 +54,11 @@ pub(super) fn introspection(criterion: &mut Criterion) {
             cache: std::time::Duration::from_secs(60),
             calls_per_second: 10_000,
         }),
-        ..issuer(KeySource::File(file("keys.json", r#"{"keys":[]}"#)))
+        // An issuer has keys, whether or not one of its tokens is verified with them.
+        ..issuer(KeySource::File(file(
+            "keys.json",
+            &json!({ "keys": [jwk] }).to_string(),
+        )))
     };
     let tokens: Vec<HeaderValue> = (0..BATCH)
         .map(|number| format!("Bearer opaque-{number:040}").parse().unwrap())
