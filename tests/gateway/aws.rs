@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use testkit::sigv4::PresignedCall;
 use testkit::world::{AWS_ACCOUNT, AWS_AUDIENCE, AWS_REGION};
 use testkit::{
-    Answer, AwsCaller, Carrier, Format, LegacySample, Sample, SampleCaller, Sts, StsFault, World,
+    Answer, AwsCaller, Carrier, Format, LegacySample, Mood, Sample, SampleCaller, Sts, World,
     WorldPlan,
 };
 
@@ -240,21 +240,21 @@ async fn an_outage_of_aws_refuses_no_caller() {
         .bearer(&world.aws_token(&lambda(), &clock));
     assert_eq!(export(&kept).await.status, 200);
     for fault in [
-        StsFault::Severed,
-        StsFault::Slow(Duration::from_secs(30)),
-        StsFault::Answer {
+        Mood::Severed,
+        Mood::Slow(Duration::from_secs(30)),
+        Mood::Answer {
             status: 200,
             body: " ".repeat(2 << 20),
         },
-        StsFault::Answer {
+        Mood::Answer {
             status: 200,
             body: "<html>".to_owned(),
         },
-        StsFault::Answer {
+        Mood::Answer {
             status: 302,
             body: String::new(),
         },
-        StsFault::Answer {
+        Mood::Answer {
             status: 400,
             body: r#"{"Error":{"Code":"Throttling"}}"#.to_owned(),
         },

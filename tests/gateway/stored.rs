@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use lightkeeper::otlp::Encoding;
 use serde_json::Value;
 use testkit::secret_store::{ROLE_ID, SECRET_ID};
-use testkit::{Emulator, Sample, SecretStoreServer, StoreMood, World};
+use testkit::{Emulator, Mood, Sample, SecretStoreServer, World};
 
 use super::stage::{self, eventually};
 
@@ -131,7 +131,7 @@ async fn a_token_rotates_while_exports_go_on() {
         (tokens.len() > 5 && tokens.iter().all(|token| token == SECOND)).then_some(())
     })
     .await;
-    store.fail(Some(StoreMood::sealed()));
+    store.fail(Some(Mood::sealed()));
     comes_to(&world, &[("unconfirmed", 2), ("previous", 1)]).await;
     let (status, page) = readiness(&world).await;
     assert_eq!(status, 200);

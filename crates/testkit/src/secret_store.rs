@@ -5,20 +5,18 @@
 //! not give, or that has ended, reads nothing; a wrapping token opens once; what it keeps of calls is bounded.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use http::{Method, Request, Response, header};
-use http_body_util::BodyExt as _;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use http::{Method, Request};
 use hyper::body::Incoming;
 use serde_json::{Value, json};
-use tokio::net::TcpListener;
 
-use super::server::{Connection, Payload, Reply, Server, Service, lock, whole};
-
-/// Calls that are kept, the first ones.
-const CALLS_LIMIT: usize = 65_536;
+use super::double::{Double, Mood, body_of, json_answer, listener, path_of};
+use super::server::{Connection, Reply, Server, Service, lock};
+use super::sigv4::HeaderSigned;
+use super::sts::AwsCaller;
 
 /// What an AppRole is proven by.
 pub const ROLE_ID: &str = "role-id-of-the-gateway";
@@ -26,30 +24,9 @@ pub const SECRET_ID: &str = "secret-id-of-the-gateway";
 /// The service account's token that Kubernetes vouches for, and its role.
 pub const ACCOUNT_TOKEN: &str = "token.of-the-service.account";
 pub const ACCOUNT_ROLE: &str = "lightkeeper";
-
-/// How the store fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StoreMood {
-    /// This status and body, whatever came.
-    Answer { status: u16, body: String },
-    /// The right answer, after this long.
-    Slow(Duration),
-    /// The connection breaks.
-    Severed,
-}
-
-impl StoreMood {
-    pub fn status(status: u16) -> Self {
-        let body = json!({ "errors": [] }).to_string();
-        StoreMood::Answer { status, body }
-    }
-
-    /// As a sealed Vault answers.
-    pub fn sealed() -> Self {
-        let body = json!({ "errors": ["Vault is sealed"] }).to_string();
-        StoreMood::Answer { status: 503, body }
-    }
-}
+/// What signed calls to AWS must name, and the role that they prove.
+pub const SERVER_ID: &str = "vault.example";
+pub const AWS_ROLE: &str = "lightkeeper-aws";
 
 /// One call as it came.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -86,16 +63,16 @@ struct State {
     /// Seconds; 0: for ever.
     lease_seconds: Mutex<i64>,
     forbidden: Mutex<Vec<String>>,
-    mood: Mutex<Option<StoreMood>>,
-    calls: Mutex<Vec<StoreCall>>,
+    /// Who may log in by a signed call to AWS.
+    callers: Mutex<Vec<AwsCaller>>,
+    double: Double<StoreCall>,
 }
 
 impl SecretStoreServer {
     /// Starts on a loopback port, in plain text, with the engine at `secret`. `now`: Unix seconds.
     pub async fn start(now: impl Fn() -> i64 + Send + Sync + 'static) -> Result<Self, String> {
         let failed = |error: std::io::Error| format!("the store cannot start: {error}");
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)));
-        let listener = listener.await.map_err(failed)?;
+        let listener = listener().await.map_err(failed)?;
         let state = Arc::new(State {
             now: Box::new(now),
             mount: "secret".to_owned(),
@@ -104,8 +81,8 @@ impl SecretStoreServer {
             wrapped: Mutex::default(),
             lease_seconds: Mutex::new(3600),
             forbidden: Mutex::default(),
-            mood: Mutex::default(),
-            calls: Mutex::default(),
+            callers: Mutex::default(),
+            double: Double::default(),
         });
         let server = Server::start(listener, None, state.clone());
         Ok(SecretStoreServer {
@@ -160,13 +137,18 @@ impl SecretStoreServer {
     }
 
     /// Fails from now on, or no longer.
-    pub fn fail(&self, mood: Option<StoreMood>) {
-        *lock(&self.state.mood) = mood;
+    pub fn fail(&self, mood: Option<Mood>) {
+        self.state.double.fail(mood);
+    }
+
+    /// Lets one caller of AWS more log in.
+    pub fn know(&self, caller: &AwsCaller) {
+        lock(&self.state.callers).push(caller.clone());
     }
 
     /// What came, oldest first.
     pub fn calls(&self) -> Vec<StoreCall> {
-        lock(&self.state.calls).clone()
+        self.state.double.calls()
     }
 
     /// Connecting is refused from now on.
@@ -184,50 +166,27 @@ impl SecretStoreServer {
 impl Service for State {
     fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Reply {
         Box::pin(async move {
-            let (head, body) = request.into_parts();
-            let body = body.collect().await.map(|body| body.to_bytes());
-            let body: Value = serde_json::from_slice(&body.unwrap_or_default()).unwrap_or_default();
+            let (head, body) = body_of(request).await;
+            let body: Value = serde_json::from_slice(&body).unwrap_or_default();
             let text = |name: &str| {
                 let value = head.headers.get(name)?;
                 Some(String::from_utf8_lossy(value.as_bytes()).into_owned())
             };
-            let path = head.uri.path_and_query();
-            let path = path.map_or(String::new(), |path| path.as_str().to_owned());
-            let mood = lock(&self.mood).clone();
-            let answer = || self.judge(&head.method, &path, text("x-vault-token"), &body);
-            let (status, told) = match mood {
-                Some(StoreMood::Severed) => connection.sever().await,
-                Some(StoreMood::Answer { status, body }) => (status, body),
-                Some(StoreMood::Slow(long)) => {
-                    tokio::time::sleep(long).await;
-                    let (status, body) = answer();
-                    (status, body.to_string())
-                }
-                None => {
-                    let (status, body) = answer();
-                    (status, body.to_string())
-                }
+            let path = path_of(&head.uri);
+            let judge = || {
+                let token = text("x-vault-token");
+                let (status, body) = self.judge(&head.method, &path, token, &body);
+                (status, body.to_string())
             };
-            let mut calls = lock(&self.calls);
-            if calls.len() < CALLS_LIMIT {
-                calls.push(StoreCall {
-                    path,
-                    namespace: text("x-vault-namespace"),
-                    status,
-                });
-            }
-            drop(calls);
-            response(status, told)
+            let (status, told) = self.double.answer(&connection, judge).await;
+            self.double.keep(StoreCall {
+                path,
+                namespace: text("x-vault-namespace"),
+                status,
+            });
+            json_answer(status, told)
         })
     }
-}
-
-fn response(status: u16, body: String) -> Response<Payload> {
-    let built = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(whole(body));
-    built.unwrap_or_else(|_| Response::new(whole("")))
 }
 
 fn errors(status: u16, words: &str) -> (u16, Value) {
@@ -258,11 +217,51 @@ impl State {
                     errors(403, "permission denied")
                 }
             }
+            ("POST", "/v1/auth/aws/login") => match self.is_proven(body) {
+                Some(()) => (200, self.give()),
+                None => errors(400, "error making upstream request"),
+            },
             ("POST", "/v1/sys/wrapping/unwrap") => self.unwrap(token.as_deref()),
             ("POST", "/v1/auth/token/renew-self") => self.renew(token.as_deref()),
             ("GET", path) => self.read(path, token.as_deref()),
             _ => errors(405, "unsupported operation"),
         }
+    }
+
+    /// Whether a signed call of `GetCallerIdentity` is by one who may log in, and names this server.
+    fn is_proven(&self, body: &Value) -> Option<()> {
+        let said = |key: &str| body.get(key).and_then(Value::as_str);
+        let decoded = |key: &str| STANDARD.decode(said(key)?).ok();
+        let url = String::from_utf8(decoded("iam_request_url")?).ok()?;
+        let host = url.strip_prefix("https://")?.strip_suffix('/')?;
+        let given: BTreeMap<String, Vec<String>> =
+            serde_json::from_slice(&decoded("iam_request_headers")?).ok()?;
+        let given = given.into_iter();
+        let mut headers: Vec<(String, String)> = given
+            .filter(|(name, _)| !name.eq_ignore_ascii_case("host"))
+            .map(|(name, values)| (name.to_lowercase(), values.join(",")))
+            .collect();
+        headers.push(("host".to_owned(), host.to_owned()));
+        let call = decoded("iam_request_body")?;
+        let signed = HeaderSigned {
+            method: said("iam_http_request_method")?,
+            headers: &headers,
+            body: &call,
+            service: "sts",
+        };
+        let names_this = signed.header("x-vault-aws-iam-server-id") == Some(SERVER_ID)
+            && signed.signed_names().contains(&"x-vault-aws-iam-server-id");
+        let is_call = call == b"Action=GetCallerIdentity&Version=2011-06-15"
+            && host.starts_with("sts.")
+            && said("iam_http_request_method") == Some("POST")
+            && said("role") == Some(AWS_ROLE);
+        let callers = lock(&self.callers);
+        let keys = |access_key: &str| {
+            let mut keys = callers.iter().map(|caller| &caller.keys);
+            keys.find(|keys| keys.access_key == access_key).cloned()
+        };
+        let signer = signed.signer(keys, (self.now)());
+        (names_this && is_call && signer.is_ok()).then_some(())
     }
 
     fn give(&self) -> Value {

@@ -1,6 +1,6 @@
-//! AWS's signatures (Signature Version 4), for presigned calls of `GetCallerIdentity`: made and checked.
+//! AWS's signatures (Signature Version 4), for presigned calls of `GetCallerIdentity`, and in the header of other calls.
 //!
-//! What it does: signs as a workload's AWS library does, written from AWS's documentation of the format, and computes what a
+//! What it does: presigns as a workload's AWS library does, written from AWS's documentation of the format, and computes what a
 //! signature must be. What it refuses to know: the gateway, and who has which keys. Invariant: what is signed is what is given;
 //! nothing is repaired.
 
@@ -69,6 +69,8 @@ impl PresignedCall {
             .collect::<Vec<_>>()
             .join("&");
         let signed = Signed {
+            method: "GET",
+            body: b"",
             query: &query,
             headers: &[("host", &self.host), ("x-k8s-aws-id", &self.audience)],
             date: &date,
@@ -91,6 +93,8 @@ pub fn as_token(url: &str) -> String {
 
 /// What a signature covers.
 pub struct Signed<'a> {
+    pub method: &'a str,
+    pub body: &'a [u8],
     /// Sorted and encoded, without the signature.
     pub query: &'a str,
     /// Names in lower case, sorted.
@@ -111,10 +115,11 @@ impl Signed<'_> {
             .collect();
         let names: Vec<&str> = self.headers.iter().map(|(name, _)| *name).collect();
         let canonical = format!(
-            "GET\n/\n{}\n{lines}\n{}\n{}",
+            "{}\n/\n{}\n{lines}\n{}\n{}",
+            self.method,
             self.query,
             names.join(";"),
-            hex(digest::digest(&digest::SHA256, b"").as_ref())
+            hex(digest::digest(&digest::SHA256, self.body).as_ref())
         );
         let text = format!(
             "AWS4-HMAC-SHA256\n{}\n{}\n{}",
@@ -127,6 +132,84 @@ impl Signed<'_> {
             key = mac(&key, part.as_bytes());
         }
         hex(&mac(&key, text.as_bytes()))
+    }
+}
+
+/// A request to `/` whose signature stands in its header `authorization`, as it came.
+pub struct HeaderSigned<'a> {
+    pub method: &'a str,
+    /// Names in lower case.
+    pub headers: &'a [(String, String)],
+    pub body: &'a [u8],
+    /// Which must stand in the signature's scope.
+    pub service: &'a str,
+}
+
+/// For how long a signature in a header holds, in seconds to either side.
+const SKEW_SECONDS: i64 = 300;
+
+impl HeaderSigned<'_> {
+    /// The first header of this name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut headers = self.headers.iter();
+        let found = headers.find(|(known, _)| known.eq_ignore_ascii_case(name));
+        found.map(|(_, value)| value.as_str())
+    }
+
+    /// The names of the headers that are signed.
+    pub fn signed_names(&self) -> Vec<&str> {
+        let parameter = self.parameter("SignedHeaders");
+        parameter.map_or_else(Vec::new, |names| names.split(';').collect())
+    }
+
+    fn parameter(&self, name: &str) -> Option<&str> {
+        let given = self.header("authorization")?;
+        let parts = given.strip_prefix("AWS4-HMAC-SHA256 ")?.split(", ");
+        let mut pairs = parts.filter_map(|part| part.split_once('='));
+        Some(pairs.find(|(known, _)| *known == name)?.1)
+    }
+
+    /// The access key that signed, whose keys `known` finds; or AWS's code for why none did. `now`: Unix seconds.
+    pub fn signer(
+        &self,
+        known: impl Fn(&str) -> Option<AwsKeys>,
+        now: i64,
+    ) -> Result<String, &'static str> {
+        let wanting = "MissingAuthenticationTokenException";
+        let credential = self.parameter("Credential").ok_or(wanting)?;
+        let (access_key, scope) = credential.split_once('/').ok_or(wanting)?;
+        let keys = known(access_key).ok_or("UnrecognizedClientException")?;
+        if self.header("x-amz-security-token") != keys.session_token.as_deref() {
+            return Err("UnrecognizedClientException");
+        }
+        let wrong = "InvalidSignatureException";
+        let date = self.header("x-amz-date").ok_or(wrong)?;
+        let in_time = amz_date(now - SKEW_SECONDS).as_str() <= date
+            && date <= amz_date(now + SKEW_SECONDS).as_str();
+        let is_scope = matches!(scope.split('/').collect::<Vec<_>>()[..],
+            [day, _, service, "aws4_request"] if date.starts_with(day) && service == self.service);
+        let names = self.signed_names();
+        let needed = ["host", "x-amz-date"];
+        if !in_time || !is_scope || !needed.iter().all(|name| names.contains(name)) {
+            return Err(wrong);
+        }
+        let headers: Vec<(&str, &str)> = names
+            .iter()
+            .map(|name| (*name, self.header(name).unwrap_or_default().trim()))
+            .collect();
+        let signed = Signed {
+            method: self.method,
+            body: self.body,
+            query: "",
+            headers: &headers,
+            date,
+            scope,
+        };
+        if self.parameter("Signature") == Some(&signed.signature(&keys.secret_key)) {
+            Ok(access_key.to_owned())
+        } else {
+            Err(wrong)
+        }
     }
 }
 

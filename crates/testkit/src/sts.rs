@@ -7,23 +7,20 @@
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
 
-use http::{Request, Response, header};
+use http::Request;
 use hyper::body::Incoming;
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::net::TcpListener;
 
 use super::certificates::{Authority, LeafPlan, San};
-use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock, whole};
+use super::double::{Double, Mood, headers_of, json_answer, listener, path_of};
+use super::server::{Connection, Reply, Server, ServerTls, Service, lock};
 use super::sigv4::{AwsKeys, Signed, amz_date};
 use lightkeeper::clock::Clock;
 
 /// For how long a signature holds, whatever it says itself.
 const LIFE_SECONDS: i64 = 900;
-/// Calls that are kept, the first ones.
-const CALLS_LIMIT: usize = 65_536;
 
 /// Who has some keys, in STS's words.
 #[derive(Clone, Debug)]
@@ -75,17 +72,6 @@ fn unique_id(kind: &str, account: &str, name: &str) -> String {
     format!("{kind}{account}{letters}")
 }
 
-/// How STS fails.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum StsFault {
-    /// This answer, whatever came.
-    Answer { status: u16, body: String },
-    /// The right answer, after this long.
-    Slow(Duration),
-    /// The connection breaks.
-    Severed,
-}
-
 /// One call as it came.
 #[derive(Clone, Debug)]
 pub struct StsCall {
@@ -106,8 +92,7 @@ struct State {
     /// Unix seconds.
     now: Box<dyn Fn() -> i64 + Send + Sync>,
     callers: Mutex<Vec<AwsCaller>>,
-    fault: Mutex<Option<StsFault>>,
-    calls: Mutex<Vec<StsCall>>,
+    double: Double<StsCall>,
 }
 
 impl Sts {
@@ -137,14 +122,11 @@ impl Sts {
             .tempdir()
             .map_err(failed)?;
         std::fs::write(folder.path().join("ca.pem"), authority.certificate()).map_err(failed)?;
-        let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)))
-            .await
-            .map_err(failed)?;
+        let listener = listener().await.map_err(failed)?;
         let state = Arc::new(State {
             now: Box::new(now),
             callers: Mutex::default(),
-            fault: Mutex::default(),
-            calls: Mutex::default(),
+            double: Double::default(),
         });
         let config = tls.server_config().map_err(failed)?;
         let server = Server::start(listener, Some(config), state.clone())
@@ -178,18 +160,18 @@ impl Sts {
     }
 
     /// Fails from now on, or no longer.
-    pub fn fail(&self, fault: Option<StsFault>) {
-        *lock(&self.state.fault) = fault;
+    pub fn fail(&self, mood: Option<Mood>) {
+        self.state.double.fail(mood);
     }
 
     /// What came, oldest first.
     pub fn calls(&self) -> Vec<StsCall> {
-        lock(&self.state.calls).clone()
+        self.state.double.calls()
     }
 
     /// Keeps nothing of what came.
     pub fn forget(&self) {
-        *lock(&self.state.calls) = Vec::new();
+        self.state.double.forget();
     }
 
     /// Connecting is refused from now on.
@@ -207,51 +189,19 @@ impl Sts {
 impl Service for State {
     fn answer(self: Arc<Self>, request: Request<Incoming>, connection: Connection) -> Reply {
         Box::pin(async move {
-            let fault = lock(&self.fault).clone();
-            let (status, body) = match &fault {
-                Some(StsFault::Severed) => connection.sever().await,
-                Some(StsFault::Answer { status, body }) => (*status, body.clone()),
-                Some(StsFault::Slow(long)) => {
-                    tokio::time::sleep(*long).await;
-                    self.judge(&request)
-                }
-                None => self.judge(&request),
-            };
-            self.keep(&request, status);
-            response(status, body)
+            let judge = || self.judge(&request);
+            let (status, body) = self.double.answer(&connection, judge).await;
+            self.double.keep(StsCall {
+                path: path_of(request.uri()),
+                headers: headers_of(request.headers()),
+                status,
+            });
+            json_answer(status, body)
         })
     }
 }
 
-fn response(status: u16, body: String) -> Response<Payload> {
-    let built = Response::builder()
-        .status(status)
-        .header(header::CONTENT_TYPE, "application/json")
-        .body(whole(body));
-    built.unwrap_or_else(|_| Response::new(whole("")))
-}
-
 impl State {
-    fn keep(&self, request: &Request<Incoming>, status: u16) {
-        let mut calls = lock(&self.calls);
-        if calls.len() < CALLS_LIMIT {
-            let text =
-                |value: &http::HeaderValue| String::from_utf8_lossy(value.as_bytes()).into_owned();
-            calls.push(StsCall {
-                path: request
-                    .uri()
-                    .path_and_query()
-                    .map_or(String::new(), |path| path.as_str().to_owned()),
-                headers: request
-                    .headers()
-                    .iter()
-                    .map(|(name, value)| (name.as_str().to_owned(), text(value)))
-                    .collect(),
-                status,
-            });
-        }
-    }
-
     /// Status and body.
     fn judge(&self, request: &Request<Incoming>) -> (u16, String) {
         match self.caller(request) {
@@ -334,6 +284,8 @@ impl State {
             .collect();
         pairs.sort_unstable();
         let signed = Signed {
+            method: "GET",
+            body: b"",
             query: &pairs.join("&"),
             headers: &headers,
             date: &date,

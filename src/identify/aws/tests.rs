@@ -14,8 +14,9 @@ use aws_sigv4::http_request::{
 };
 use aws_sigv4::sign::v4::SigningParams;
 use proptest::prelude::*;
+use testkit::Mood;
 use testkit::sigv4::{AwsKeys, PresignedCall, amz_date, as_token, encode};
-use testkit::sts::{AwsCaller, Sts, StsFault};
+use testkit::sts::{AwsCaller, Sts};
 
 use super::super::event::Identification;
 use super::super::forge::{NOW, World, caller, verdict};
@@ -367,16 +368,16 @@ async fn an_outage_spares_those_who_were_accepted() {
     assert_eq!(same.issuers(), first.issuers());
     let fresh = PresignedCall::new("eu-west-1", AUDIENCE, NOW + 1).token(&role().keys);
     for fault in [
-        StsFault::Severed,
-        StsFault::Answer {
+        Mood::Severed,
+        Mood::Answer {
             status: 500,
             body: "{}".to_owned(),
         },
-        StsFault::Answer {
+        Mood::Answer {
             status: 400,
             body: r#"{"Error":{"Code":"Throttling"}}"#.to_owned(),
         },
-        StsFault::Answer {
+        Mood::Answer {
             status: 200,
             body: " ".repeat(65 << 10),
         },
@@ -460,7 +461,7 @@ async fn one_proof_is_one_question() {
     let world = World::new();
     let sts = start(&world, &["eu-west-1"]).await;
     sts.add(role());
-    sts.fail(Some(StsFault::Slow(Duration::from_millis(50))));
+    sts.fail(Some(Mood::Slow(Duration::from_millis(50))));
     let room = room(&world, &[settings_at(&sts)], None);
     let token = call().token(&role().keys);
     let all = (0..32).map(|_| verdict(&room, &token));
