@@ -19,6 +19,7 @@ pub mod secret;
 pub(crate) mod transparency;
 pub mod egress;
 pub mod clock;
+pub mod aws;
 pub mod limits;
 pub mod telemetry;
 pub mod apps;

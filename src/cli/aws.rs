@@ -1,12 +1,12 @@
 //! Calls to AWS that are signed for a gateway: `lightkeeper token --aws` and `lightkeeper connect --aws`.
 //!
 //! What it does: finds credentials and a region, signs a presigned `GetCallerIdentity` (AWS's Signature Version 4), and gives it
-//! the form of tokens for EKS. With the feature `aws` credentials are found where AWS's own tools find them (`chain`); without it
+//! the form of tokens for EKS. With the feature `aws` credentials are found where AWS's own tools find them (`presigned`); without it
 //! they are those of the environment (`environment`). What it refuses to know: the gateway. Invariants: what is signed is sent to
 //! AWS by the gateway alone; of the credentials, the access key and the session stand in a token, and the secret nowhere.
 
 #[cfg(feature = "aws")]
-mod chain;
+mod presigned;
 #[cfg(any(not(feature = "aws"), test))]
 mod environment;
 
@@ -19,10 +19,10 @@ use crate::accept::AWS_PROOF_PREFIX;
 use crate::clock::UnixMillis;
 use crate::identify::regional_host;
 
-#[cfg(feature = "aws")]
-use chain::{self as source, ChainSource as KnownSource};
 #[cfg(not(feature = "aws"))]
 use environment::{self as source, EnvironmentSource as KnownSource};
+#[cfg(feature = "aws")]
+use presigned::{self as source, ChainSource as KnownSource};
 
 /// What a call says of its own life, in seconds (`X-Amz-Expires`). AWS pays no heed to it: 15 minutes are what it takes.
 const EXPIRES_SECONDS: u16 = 60;
@@ -35,14 +35,15 @@ pub(super) enum AwsTokenFault {
     #[error("the environment has no `{0}`")]
     NoCredentials(&'static str),
     #[cfg(feature = "aws")]
-    #[error("no credentials of AWS are found")]
-    Unfound(#[source] Box<aws_credential_types::provider::error::CredentialsError>),
+    #[error(transparent)]
+    Chain(#[from] crate::aws::AwsFault),
     #[error("no region is known")]
     NoRegion,
     #[error("a region is written like `eu-west-1`")]
     Region,
     #[error("the audience has a `:`, like `lightkeeper:gateway.acme.example`")]
     Audience,
+    #[cfg(any(not(feature = "aws"), test))]
     #[error("the clock is far off")]
     Clock,
     #[cfg(feature = "aws")]
@@ -56,14 +57,16 @@ impl AwsTokenFault {
             #[cfg(any(not(feature = "aws"), test))]
             AwsTokenFault::NoCredentials(_) => Some(environment::ADVICE),
             #[cfg(feature = "aws")]
-            AwsTokenFault::Unfound(_) => Some(
+            AwsTokenFault::Chain(_) => Some(
                 "set AWS_PROFILE, or AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY (and AWS_SESSION_TOKEN); instances, tasks and pods \
                  have a role of their own",
             ),
             AwsTokenFault::NoRegion => Some("set AWS_REGION, or say `--region eu-west-1`"),
             #[cfg(feature = "aws")]
             AwsTokenFault::Unsigned(_) => None,
-            AwsTokenFault::Region | AwsTokenFault::Audience | AwsTokenFault::Clock => None,
+            #[cfg(any(not(feature = "aws"), test))]
+            AwsTokenFault::Clock => None,
+            AwsTokenFault::Region | AwsTokenFault::Audience => None,
         }
     }
 }

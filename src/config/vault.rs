@@ -4,6 +4,7 @@
 //! Invariant: neither a path nor a variable's name reaches a message, because a secret may have been
 //! pasted in its place.
 
+mod aws;
 mod store;
 
 use std::collections::btree_map::Entry;

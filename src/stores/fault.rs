@@ -3,6 +3,7 @@
 //! What it does: names each cause, and tells those of the whole store from those of one secret. What it refuses to know: what
 //! is done about it. Invariant: no fault repeats what a store said.
 
+use crate::aws::AwsFault;
 use crate::causes::chain;
 use crate::egress::{ClientFault, OutboundFault};
 use crate::pem::PemFault;
@@ -38,6 +39,9 @@ pub(crate) enum StoreFault {
     Unusable(SecretFault),
     #[error("the login cannot be tried: {0}")]
     OwnProof(#[from] UnreadableSecret),
+    /// What proves the gateway, a signed call to AWS, cannot be made.
+    #[error("the call that proves the gateway to AWS cannot be signed: {}", chain(.0))]
+    Unsigned(#[from] AwsFault),
     /// 400 or 403 to a login.
     #[error("the store refuses the gateway's login")]
     LoginRefused,
@@ -66,7 +70,7 @@ impl StoreFault {
             StoreFault::Deleted => "deleted",
             StoreFault::NoField => "no_field",
             StoreFault::Unusable(_) => "unusable",
-            StoreFault::OwnProof(_) => "own_proof",
+            StoreFault::OwnProof(_) | StoreFault::Unsigned(_) => "own_proof",
             StoreFault::LoginRefused => "login_refused",
             StoreFault::Unwrap => "unwrap",
             StoreFault::Status(_) => "status",

@@ -1,24 +1,32 @@
 //! Logging in to Vault, and staying logged in.
 //!
-//! What it does: proves the gateway by a role, a service account or a token that is there already, opens a wrapped secret ID
-//! once, and renews what it got. What it refuses to know: which secrets are read. Invariants: a wrapping token is sent once; a
+//! What it does: proves the gateway by a role, a service account, a signed call to AWS or a token that is there already, opens a
+//! wrapped secret ID once, and renews what it got. What it refuses to know: which secrets are read. Invariants: a wrapping token is sent once; a
 //! token is renewed after two thirds of its life, and a renewal that fails is a new login; one login is under way at a time.
 
 use std::sync::Arc;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use http::Method;
 use serde::Deserialize;
 use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::kv2::{StoreWire, of_status, parsed};
-use super::{StoreFault, StoreLogin};
+use super::{AwsLogin, StoreFault, StoreLogin};
+use crate::aws::{AwsCall, HeaderSigner};
 use crate::clock::UnixMillis;
 use crate::secret::{Secret, SecretRef};
+
+/// The call by which AWS says who signed it.
+const IDENTITY_CALL: &str = "Action=GetCallerIdentity&Version=2011-06-15";
 
 /// A login, and what came of it.
 pub(super) struct LoginKeeper {
     how: StoreLogin,
+    /// For logins by AWS.
+    signer: Option<HeaderSigner>,
     state: tokio::sync::Mutex<LoginState>,
 }
 
@@ -70,8 +78,13 @@ struct UnwrapData {
 
 impl LoginKeeper {
     pub(super) fn new(how: StoreLogin) -> Self {
+        let signer = match &how {
+            StoreLogin::Aws(login) => Some(HeaderSigner::new(login.signing.clone())),
+            _ => None,
+        };
         LoginKeeper {
             how,
+            signer,
             state: tokio::sync::Mutex::default(),
         }
     }
@@ -161,6 +174,10 @@ impl LoginKeeper {
                 let token = SecretRef::open(token)?;
                 (mount, json!({ "role": role, "jwt": text(&token) }))
             }
+            StoreLogin::Aws(login) => {
+                let signer = self.signer.as_ref().ok_or(StoreFault::LoginRefused)?;
+                (&login.mount, signed(login, signer, now).await?)
+            }
         };
         let path = format!("/v1/auth/{mount}/login");
         let body = body.to_string().into_bytes();
@@ -171,6 +188,43 @@ impl LoginKeeper {
             status => Err(of_status(status)),
         }
     }
+}
+
+/// A signed call, in the parts from which Vault makes it
+/// (<https://developer.hashicorp.com/vault/api-docs/auth/aws#login>).
+async fn signed(
+    login: &AwsLogin,
+    signer: &HeaderSigner,
+    now: UnixMillis,
+) -> Result<serde_json::Value, StoreFault> {
+    let form = "application/x-www-form-urlencoded; charset=utf-8";
+    let mut given = vec![("content-type", form)];
+    if let Some(server) = &login.server_id {
+        given.push(("x-vault-aws-iam-server-id", server));
+    }
+    let call = AwsCall {
+        service: "sts",
+        host: &login.host,
+        headers: &given,
+        body: IDENTITY_CALL.as_bytes(),
+    };
+    let signature = signer.sign(&call, now).await?;
+    let mut headers = serde_json::Map::new();
+    for (name, value) in given {
+        headers.insert(name.to_owned(), json!([value]));
+    }
+    for (name, value) in &signature {
+        let value = String::from_utf8_lossy(value.as_bytes());
+        headers.insert(name.as_str().to_owned(), json!([value]));
+    }
+    let headers = Zeroizing::new(serde_json::Value::from(headers).to_string());
+    Ok(json!({
+        "role": login.role,
+        "iam_http_request_method": "POST",
+        "iam_request_url": STANDARD.encode(format!("https://{}/", login.host)),
+        "iam_request_body": STANDARD.encode(IDENTITY_CALL),
+        "iam_request_headers": STANDARD.encode(headers.as_bytes()),
+    }))
 }
 
 /// Secrets are printable ASCII.

@@ -18,7 +18,7 @@ pub(crate) use fault::{OpenStoreFault, StoreFault};
 pub(crate) use kv2::Kv2;
 pub use reference::{CredentialRef, StoredRef};
 pub(crate) use reference::{is_field, is_store_path};
-pub use settings::{StoreLogin, StoreSettings};
+pub use settings::{AwsLogin, StoreLogin, StoreSettings};
 pub(crate) use shelf::{Shelf, ShelfEntry, ShelfState};
 
 use std::sync::Arc;

@@ -6,6 +6,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::aws::AwsSigning;
 use crate::egress::Egress;
 use crate::secret::SecretRef;
 
@@ -45,6 +46,21 @@ pub enum StoreLogin {
         /// The token of the gateway's service account.
         token: SecretRef,
     },
+    /// A call to AWS that the gateway signs and Vault makes.
+    Aws(AwsLogin),
     /// A token that another keeps alive, such as Vault Agent.
     Token(SecretRef),
+}
+
+/// A signed call of `GetCallerIdentity` by which Vault learns the gateway's role in AWS.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AwsLogin {
+    pub mount: String,
+    /// In Vault.
+    pub role: String,
+    /// What the call must name, so that it opens no other Vault.
+    pub server_id: Option<String>,
+    /// Of AWS's Security Token Service.
+    pub host: String,
+    pub signing: AwsSigning,
 }

@@ -6,7 +6,9 @@
 use std::time::Duration;
 
 use testkit::secret_store::{ACCOUNT_ROLE, ACCOUNT_TOKEN, ROLE_ID, SECRET_ID};
-use testkit::{SecretStoreServer, StoreMood};
+#[cfg(feature = "aws")]
+use testkit::secret_store::{AWS_ROLE, SERVER_ID};
+use testkit::{Mood, SecretStoreServer};
 
 use super::*;
 use crate::clock::Clock;
@@ -136,12 +138,12 @@ async fn the_newest_version_and_the_one_before_are_found() {
 async fn each_failure_has_its_fault() {
     let proofs = Proofs::new();
     let answer = |status, body: &str| {
-        Some(StoreMood::Answer {
+        Some(Mood::Answer {
             status,
             body: body.to_owned(),
         })
     };
-    let status = |status| Some(StoreMood::status(status));
+    let status = |status| Some(Mood::status(status));
     let rows = [
         (
             "absent",
@@ -178,7 +180,7 @@ async fn each_failure_has_its_fault() {
         ),
         (
             "sealed",
-            Some(StoreMood::sealed()),
+            Some(Mood::sealed()),
             PATH,
             "token",
             "sealed",
@@ -199,7 +201,7 @@ async fn each_failure_has_its_fault() {
         ("moved", status(307), PATH, "token", "status", true),
         (
             "severed",
-            Some(StoreMood::Severed),
+            Some(Mood::Severed),
             PATH,
             "token",
             "unreachable",
@@ -341,6 +343,104 @@ async fn each_login_is_tried() {
     let unwraps = server.calls();
     let unwraps = unwraps.iter().filter(|call| call.path.ends_with("/unwrap"));
     assert_eq!(unwraps.count(), 3);
+}
+
+/// Scenario: the gateway logs in with a call to AWS that it signed: as a role and as a user, for another Vault, for none, with
+/// another's key, and with a clock that is wrong. Guarantees: what another writing of AWS's format finds right logs in; all
+/// else is told as a login that is refused; no fault shows a key.
+#[cfg(feature = "aws")]
+#[tokio::test]
+async fn a_signed_call_to_aws_logs_in() {
+    use crate::aws::{AwsKeyRefs, AwsSigning};
+    use testkit::AwsCaller;
+
+    let proofs = Proofs::new();
+    let role = AwsCaller::role("123456789012", "lightkeeper", "i-0abc");
+    let user = AwsCaller::user("123456789012", "ada");
+    let forged = {
+        let mut caller = role.clone();
+        caller.keys.secret_key = "canary-of-another".to_owned();
+        caller
+    };
+    let unknown = AwsCaller::role("999999999999", "other", "i-0def");
+    let eu = ("sts.eu-west-1.amazonaws.com", "eu-west-1");
+    let global = ("sts.amazonaws.com", "us-east-1");
+    let refused = Some("login_refused");
+    let rows = [
+        ("a role", &role, eu, Some(SERVER_ID), AWS_ROLE, 0, None),
+        ("a user", &user, global, Some(SERVER_ID), AWS_ROLE, 0, None),
+        (
+            "another Vault",
+            &role,
+            eu,
+            Some("other"),
+            AWS_ROLE,
+            0,
+            refused,
+        ),
+        ("no Vault", &role, eu, None, AWS_ROLE, 0, refused),
+        (
+            "another role",
+            &role,
+            eu,
+            Some(SERVER_ID),
+            "other",
+            0,
+            refused,
+        ),
+        (
+            "a wrong key",
+            &forged,
+            eu,
+            Some(SERVER_ID),
+            AWS_ROLE,
+            0,
+            refused,
+        ),
+        (
+            "unknown",
+            &unknown,
+            eu,
+            Some(SERVER_ID),
+            AWS_ROLE,
+            0,
+            refused,
+        ),
+        ("late", &role, eu, Some(SERVER_ID), AWS_ROLE, 600, refused),
+    ];
+    for (what, caller, (host, region), server_id, vault_role, late, expected) in rows {
+        let server = SecretStoreServer::start(|| START.seconds()).await.unwrap();
+        server.put(PATH, &[("token", "one")]);
+        server.know(&role);
+        server.know(&user);
+        let session = caller.keys.session_token.as_ref();
+        let keys = AwsKeyRefs {
+            access_key: proofs.write("access-key", &caller.keys.access_key),
+            secret_key: proofs.write("secret-key", &caller.keys.secret_key),
+            session: session.map(|token| proofs.write("session", token)),
+        };
+        let store = open(
+            &server.url(),
+            StoreLogin::Aws(AwsLogin {
+                mount: "aws".to_owned(),
+                role: vault_role.to_owned(),
+                server_id: server_id.map(str::to_owned),
+                host: host.to_owned(),
+                signing: AwsSigning {
+                    region: region.to_owned(),
+                    keys: Some(keys),
+                },
+            }),
+        );
+        let now = UnixMillis(START.0 + late * 1000);
+        let found = store
+            .fetch(&reference(PATH, "token", None), None, now)
+            .await;
+        let fault = found.err();
+        assert_eq!(fault.as_ref().map(StoreFault::code), expected, "{what}");
+        let shown = format!("{fault:?}");
+        assert!(!shown.contains(&caller.keys.secret_key), "{what}: {shown}");
+    }
 }
 
 /// Scenario: tokens end, are revoked and cannot be renewed. Guarantees: a token is renewed after two thirds of its life; one

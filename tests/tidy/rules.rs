@@ -6,7 +6,7 @@
 use super::source;
 
 /// The import law: a module imports only names to its left. The bars part cupboards; stages; what is remembered, shared, and one call; what a request can be; and what the process shows outside.
-pub const ORDER: &str = "reason media_type lock percent causes pem document secret transparency egress clock limits telemetry apps otlp lightstep profiles view web workload_api stores | \
+pub const ORDER: &str = "reason media_type lock percent causes pem document secret transparency egress clock aws limits telemetry apps otlp lightstep profiles view web workload_api stores | \
      accept identify authorize route vault transform forward federate respond audit | \
      memory state call | export query alerts explain health console | gateway admin config cli";
 

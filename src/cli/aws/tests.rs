@@ -109,7 +109,7 @@ proptest! {
         };
         let host = regional_host(region).unwrap();
         let call = SignedCall { audience: &audience, host: &host, region, at: UnixMillis(seconds * 1000) };
-        let theirs = chain::presigned(&call, &credentials).unwrap();
+        let theirs = presigned::presigned(&call, &credentials).unwrap();
         let ours = environment::presigned(&call, &credentials).unwrap();
         prop_assert_eq!(theirs.as_str(), ours.as_str());
     }

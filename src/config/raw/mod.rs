@@ -48,7 +48,7 @@ pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
 pub(crate) use revocations::{RawRevocationFile, RawTransmitter};
 pub(crate) use upstreams::{RawBackend, RawClient, RawUpstream, RawUpstreams};
-pub(crate) use vault::{RawApiKeys, RawStore, RawStoreLogin, RawVault};
+pub(crate) use vault::{RawApiKeys, RawAwsKeys, RawAwsLogin, RawStore, RawStoreLogin, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
 
 use schemars::JsonSchema;

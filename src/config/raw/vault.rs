@@ -116,6 +116,8 @@ pub(crate) enum RawStoreLogin {
     Approle(RawAppRole),
     /// The service account under which the gateway runs.
     Kubernetes(RawKubernetesLogin),
+    /// The gateway's role in AWS; needs the feature `aws`.
+    Aws(RawAwsLogin),
     /// A token that another keeps alive, such as Vault Agent.
     Token(Spanned<RawSecret>),
 }
@@ -146,4 +148,34 @@ pub(crate) struct RawKubernetesLogin {
     pub(crate) token: Option<Spanned<RawSecret>>,
     /// Where the method is mounted; default `kubernetes`.
     pub(crate) mount: Option<Spanned<String>>,
+}
+
+/// The gateway's role in AWS, which a signed call of `GetCallerIdentity` proves.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AwsLogin")]
+pub(crate) struct RawAwsLogin {
+    /// The role in Vault.
+    pub(crate) role: Spanned<String>,
+    /// What Vault's `iam_server_id_header_value` says; the call counts for no other Vault then.
+    pub(crate) server_id: Option<Spanned<String>>,
+    /// Whose STS is asked; default: the global one.
+    pub(crate) region: Option<Spanned<String>>,
+    /// Keys of AWS; default: AWS's own search (environment, profile, web identity, container, instance).
+    pub(crate) keys: Option<RawAwsKeys>,
+    /// Where the method is mounted; default `aws`.
+    pub(crate) mount: Option<Spanned<String>>,
+}
+
+/// Keys of AWS that are kept here.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+#[schemars(rename = "AwsKeys")]
+pub(crate) struct RawAwsKeys {
+    /// The access key's ID.
+    pub(crate) access_key: Spanned<RawSecret>,
+    /// What signs.
+    pub(crate) secret_key: Spanned<RawSecret>,
+    /// The session's token, of keys of a role.
+    pub(crate) session: Option<Spanned<RawSecret>>,
 }

@@ -10,6 +10,7 @@ use super::super::egress::{own, route};
 use super::super::limits::duration_between;
 use super::super::raw::{RawStore, RawStoreLogin};
 use super::super::report::{ConfigFindings, Content};
+use super::aws;
 use super::secret;
 use crate::document::Spanned;
 use crate::egress::Egress;
@@ -135,6 +136,10 @@ fn login(report: &mut ConfigFindings<'_>, at: &Spanned<RawStoreLogin>) -> Option
                 role: raw.role.value.clone(),
                 token: token?,
             })
+        }
+        RawStoreLogin::Aws(raw) => {
+            let mount = named(report, raw.mount.as_ref(), "login.aws.mount", "aws");
+            aws::login(report, at, raw, mount).map(StoreLogin::Aws)
         }
         RawStoreLogin::Token(given) => {
             secret(report, given, "vault.store.login.token").map(StoreLogin::Token)
