@@ -17,7 +17,7 @@ use std::sync::Arc;
 use super::*;
 use crate::accept::{Dialect, IngestRequest, OwnRequest, Protocol, QueryRequest};
 use crate::apps::AppPath;
-use crate::identify::{Doubts, Method};
+use crate::identify::Method;
 use crate::otlp::{Encoding, Signal};
 use crate::profiles::OperationId;
 use crate::reason::Reason;
@@ -71,18 +71,8 @@ fn policy() -> Policy {
 
 fn member(group: &str) -> Facts {
     Facts {
-        method: Method::Oidc,
-        issuer: Arc::from("okta"),
-        subject: Arc::from("ann"),
-        subject_claim: None,
         groups: vec![group.to_owned()],
-        claims: serde_json::Map::new(),
-        certificate: None,
-        attributes: Vec::new(),
-        client_binding: None,
-        aws: None,
-        doubts: Doubts::default(),
-        expires_unix_seconds: 0,
+        ..Facts::bare(Method::Oidc, "okta", "ann", 0)
     }
 }
 

@@ -19,7 +19,6 @@ use crate::clock::UnixMillis;
 use crate::reason::Reason;
 
 use super::client_token_hash::ClientTokenHash;
-use super::doubts::Doubts;
 use super::facts::{CLIENT_TOKENS, CertificateFacts, Facts, Method};
 use super::settings::ClientTokenSettings;
 
@@ -74,18 +73,13 @@ impl ClientTokens {
     pub(super) fn new(settings: &[ClientTokenSettings]) -> Self {
         let known = settings.iter().map(|one| {
             let facts = Facts {
-                method: Method::ClientToken,
-                issuer: Arc::from(CLIENT_TOKENS),
-                subject: Arc::from(one.name.as_str()),
-                subject_claim: None,
-                groups: Vec::new(),
-                claims: serde_json::Map::new(),
-                certificate: None,
-                attributes: Vec::new(),
                 client_binding: Some(Arc::from(one.binding.as_str())),
-                aws: None,
-                doubts: Doubts::default(),
-                expires_unix_seconds: one.until_unix_seconds.unwrap_or(i64::MAX),
+                ..Facts::bare(
+                    Method::ClientToken,
+                    CLIENT_TOKENS,
+                    &one.name,
+                    one.until_unix_seconds.unwrap_or(i64::MAX),
+                )
             };
             (
                 one.hash,

@@ -105,6 +105,29 @@ pub struct Facts {
 }
 
 impl Facts {
+    /// Those of a caller of which no more is known.
+    pub(crate) fn bare(
+        method: Method,
+        issuer: &str,
+        subject: &str,
+        expires_unix_seconds: i64,
+    ) -> Self {
+        Facts {
+            method,
+            issuer: Arc::from(issuer),
+            subject: Arc::from(subject),
+            subject_claim: None,
+            groups: Vec::new(),
+            claims: serde_json::Map::new(),
+            certificate: None,
+            client_binding: None,
+            aws: None,
+            attributes: Vec::new(),
+            doubts: Doubts::default(),
+            expires_unix_seconds,
+        }
+    }
+
     /// The SPIFFE ID that was proven: a JWT-SVID's own, which decides like every token, else the certificate's.
     pub(crate) fn spiffe_id(&self) -> Option<&str> {
         match self.method {

@@ -10,7 +10,6 @@ use std::sync::Arc;
 
 use aws_lc_rs::{constant_time, digest};
 
-use super::doubts::Doubts;
 use super::facts::{Facts, Method, WEBHOOKS};
 use super::settings::WebhookSettings;
 use crate::apps::AppPath;
@@ -99,20 +98,7 @@ impl Webhooks {
                     fault(WebhookSecretFault::Shared);
                 }
             }
-            let facts = Facts {
-                method: Method::Webhook,
-                issuer: Arc::from(WEBHOOKS),
-                subject: Arc::from(one.app.as_str()),
-                subject_claim: None,
-                groups: Vec::new(),
-                claims: serde_json::Map::new(),
-                certificate: None,
-                attributes: Vec::new(),
-                client_binding: None,
-                aws: None,
-                doubts: Doubts::default(),
-                expires_unix_seconds: i64::MAX,
-            };
+            let facts = Facts::bare(Method::Webhook, WEBHOOKS, one.app.as_str(), i64::MAX);
             known.insert(
                 one.app.clone(),
                 KnownSecrets {

@@ -1,27 +1,14 @@
 //! Live numbers: what is counted for which app, and their bounds. What it refuses to know: who looks at them.
 
 use super::*;
-use crate::identify::{Doubts, Method};
+use crate::identify::Method;
 
 fn app(text: &str) -> AppPath {
     AppPath::parse(text).unwrap()
 }
 
 fn sender(subject: &str) -> Facts {
-    Facts {
-        method: Method::Oidc,
-        issuer: Arc::from("okta"),
-        subject: Arc::from(subject),
-        subject_claim: None,
-        groups: Vec::new(),
-        claims: serde_json::Map::new(),
-        certificate: None,
-        attributes: Vec::new(),
-        client_binding: None,
-        aws: None,
-        doubts: Doubts::default(),
-        expires_unix_seconds: 0,
-    }
+    Facts::bare(Method::Oidc, "okta", subject, 0)
 }
 
 fn second(second: i64) -> UnixMillis {
