@@ -9,15 +9,17 @@
 //! evidence that it was made on (token, header, certificate), and never after the proof's end (`Facts::expires_unix_seconds`);
 //! what was refused is kept apart from what was accepted, so that strangers never push an identity out; a question goes on
 //! when the caller who began it has left, because others wait for it; one caller that shows ever new proofs spends its own
-//! share of the questions (`share`); everything is bounded.
+//! share of the questions, and strangers leave a part to callers that are known (`share`, `known`); what is no answer is never a
+//! verdict, but it counts against the caller who causes it while others are answered; everything is bounded.
 
+mod known;
+mod remembered;
 mod share;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use moka::sync::Cache;
 use tokio::sync::watch;
 
 use super::cache::Evidence;
@@ -27,18 +29,14 @@ use crate::limits::{CallerKey, Penalties, address_block};
 use crate::lock::Mutex;
 use crate::reason::{Class, Reason};
 
-use share::CallShares;
+use known::KnownCallers;
+use remembered::{RememberedProofs, Weighed};
+use share::{CallShares, PayerStanding};
 
 /// All accepted proofs of one party together, by their estimated size.
 const ACCEPTED_LIMIT_BYTES: u64 = 64 << 20;
 /// All refused ones.
 const REFUSED_LIMIT_BYTES: u64 = 4 << 20;
-/// Credentials that were accepted; each is two numbers.
-const KNOWN_LIMIT_ENTRIES: u64 = 65_536;
-/// One that is not used for so long is known no more. Sessions of AWS's roles live half a day.
-const KNOWN_LIMIT: Duration = Duration::from_secs(43_200);
-/// What an entry takes besides what it holds: key, hash table, orders of use and age.
-const ENTRY_BYTES: usize = 256;
 
 /// What one party may be asked, and for how long its word counts.
 #[derive(Clone, Copy, Debug)]
@@ -93,28 +91,27 @@ struct Consulting {
     bounds: ConsultationBounds,
     clock: Clock,
     runtime: tokio::runtime::Handle,
-    accepted: Cache<Evidence, Accepted, ahash::RandomState>,
-    refused: Cache<Evidence, RefusedProof, ahash::RandomState>,
+    accepted: RememberedProofs<Arc<Facts>>,
+    refused: RememberedProofs<Reason>,
     /// Questions under way. Each holds a place, so that there are at most `concurrent_calls`.
     questions: Mutex<ahash::HashMap<Evidence, watch::Receiver<Option<Judgement>>>>,
     shares: Mutex<CallShares>,
     /// Addresses whose proofs were refused: a flood of well-formed nonsense spends its own share.
     penalties: Penalties,
-    /// Credentials that were accepted, each with its address, and whose they are: what others there show does not hold them
-    /// back.
-    known: Cache<CallerKey, CallerKey, ahash::RandomState>,
+    /// What others show where these come from does not hold them back.
+    known: Mutex<KnownCallers>,
 }
 
-#[derive(Clone)]
-struct Accepted {
-    facts: Arc<Facts>,
-    asked_again_from: UnixMillis,
+impl Weighed for Arc<Facts> {
+    fn heap_bytes(&self) -> usize {
+        self.weight_bytes()
+    }
 }
 
-#[derive(Clone, Copy)]
-struct RefusedProof {
-    reason: Reason,
-    asked_again_from: UnixMillis,
+impl Weighed for Reason {
+    fn heap_bytes(&self) -> usize {
+        0
+    }
 }
 
 /// Who pays for a question.
@@ -124,8 +121,10 @@ struct Payer {
     refusal: CallerKey,
     /// For the call: the address, or the identity that the known credential proved.
     call: CallerKey,
+    address: CallerKey,
     /// The credential at this address.
     credential: Option<CallerKey>,
+    standing: PayerStanding,
 }
 
 /// The duty to answer those who wait. Dropped without an answer, they are told of a defect.
@@ -149,23 +148,21 @@ impl Consultations {
         clock: Clock,
         runtime: tokio::runtime::Handle,
     ) -> Self {
-        let accepted = Cache::builder()
-            .weigher(|_, entry: &Accepted| {
-                u32::try_from(entry.facts.weight_bytes() + ENTRY_BYTES).unwrap_or(u32::MAX)
-            })
-            .max_capacity(ACCEPTED_LIMIT_BYTES)
-            .time_to_live(bounds.accepted_limit)
-            .build_with_hasher(ahash::RandomState::new());
-        let refused = Cache::builder()
-            .weigher(|_, _: &RefusedProof| u32::try_from(ENTRY_BYTES).unwrap_or(u32::MAX))
-            .max_capacity(REFUSED_LIMIT_BYTES)
-            .time_to_live(bounds.refused_limit)
-            .build_with_hasher(ahash::RandomState::new());
-        let shares = Mutex::new(CallShares::new(bounds, clock.now()));
-        let known = Cache::builder()
-            .max_capacity(KNOWN_LIMIT_ENTRIES)
-            .time_to_idle(KNOWN_LIMIT)
-            .build_with_hasher(ahash::RandomState::new());
+        Consultations::holding(ACCEPTED_LIMIT_BYTES, bounds, clock, runtime)
+    }
+
+    /// The same with room for that much of what was accepted.
+    pub(super) fn holding(
+        accepted_limit_bytes: u64,
+        bounds: ConsultationBounds,
+        clock: Clock,
+        runtime: tokio::runtime::Handle,
+    ) -> Self {
+        let now = clock.now();
+        let accepted = RememberedProofs::new(accepted_limit_bytes, bounds.accepted_limit, now);
+        let refused = RememberedProofs::new(REFUSED_LIMIT_BYTES, bounds.refused_limit, now);
+        let shares = Mutex::new(CallShares::new(bounds, now));
+        let known = Mutex::new(KnownCallers::new(now));
         Consultations(Arc::new(Consulting {
             bounds,
             clock,
@@ -232,9 +229,11 @@ impl Consultations {
             return Ok(watch::channel(Some(judgement)).1);
         }
         let payer = consulting.payer(bearer, now)?;
-        if !consulting.shares.lock().begin(payer.call, now) {
+        let mut shares = consulting.shares.lock();
+        if !shares.begin(payer.call, payer.standing, now) {
             return Err(Reason::ProofsBusy);
         }
+        drop(shares);
         let (sender, answer) = watch::channel(None);
         questions.insert(*evidence, answer.clone());
         drop(questions);
@@ -256,11 +255,7 @@ impl Consultations {
     /// How many accepted proofs are remembered, and how many bytes they are taken for.
     #[cfg(test)]
     pub(super) fn held(&self) -> (u64, u64) {
-        self.0.accepted.run_pending_tasks();
-        (
-            self.0.accepted.entry_count(),
-            self.0.accepted.weighted_size(),
-        )
+        self.0.accepted.held()
     }
 }
 
@@ -278,28 +273,37 @@ impl Consultation {
             Opinion::Unavailable(reason) if is_outage(reason) => Err(reason),
             Opinion::Unavailable(_) => Err(Reason::InternalDefect),
         };
+        let payer = self.payer;
         match &judgement {
             Ok(facts) => {
-                consulting.penalties.succeeded(self.payer.refusal);
-                if let Some(credential) = self.payer.credential {
-                    let identity = consulting.penalties.key(&*facts.subject);
-                    consulting.known.insert(credential, identity);
+                consulting.shares.lock().answered(payer.call, now);
+                consulting.penalties.succeeded(payer.refusal);
+                let identity = consulting.penalties.key(&*facts.subject);
+                let mut known = consulting.known.lock();
+                known.add(payer.address, payer.address, now);
+                if let Some(credential) = payer.credential {
+                    known.add(credential, identity, now);
                 }
+                drop(known);
                 let end = UnixMillis(facts.expires_unix_seconds.saturating_mul(1000));
-                let accepted = Accepted {
-                    facts: facts.clone(),
-                    asked_again_from: end.min(later(now, consulting.bounds.accepted_limit)),
-                };
-                consulting.accepted.insert(self.evidence, accepted);
+                consulting
+                    .accepted
+                    .add(self.evidence, facts.clone(), end, now);
             }
-            Err(reason) if is_outage(*reason) => {}
+            Err(reason) if is_outage(*reason) => {
+                // Where others are answered, it is what this one shows that finds no answer.
+                if consulting.shares.lock().answers_others(payer.call, now) {
+                    consulting.penalties.failed(payer.refusal, now);
+                }
+            }
             Err(reason) => {
-                consulting.penalties.failed(self.payer.refusal, now);
-                let refused = RefusedProof {
-                    reason: *reason,
-                    asked_again_from: later(now, consulting.bounds.refused_limit),
-                };
-                consulting.refused.insert(self.evidence, refused);
+                consulting.shares.lock().answered(payer.call, now);
+                consulting.penalties.failed(payer.refusal, now);
+                if payer.refusal == payer.address {
+                    consulting.known.lock().forget(payer.address);
+                }
+                let end = UnixMillis(i64::MAX);
+                consulting.refused.add(self.evidence, *reason, end, now);
             }
         }
         self.answer.send_replace(Some(judgement));
@@ -313,30 +317,34 @@ impl Consulting {
         let address = self.penalties.key(block);
         let credential = bearer.credential;
         let credential = credential.map(|credential| self.penalties.key((block, credential)));
-        let known =
-            credential.and_then(|credential| Some((credential, self.known.get(&credential)?)));
-        let (refusal, call) = known.unwrap_or((address, address));
+        let mut known = self.known.lock();
+        let accepted =
+            credential.and_then(|credential| Some((credential, known.find(credential, now)?)));
+        let standing = match accepted.is_some() || known.find(address, now).is_some() {
+            true => PayerStanding::Known,
+            false => PayerStanding::Stranger,
+        };
+        drop(known);
+        let (refusal, call) = accepted.unwrap_or((address, address));
         let waits = self.penalties.standing(refusal, now).is_some();
-        let may_share = || known.is_none() && self.shares.lock().take_restrained(now);
+        let may_share = || accepted.is_none() && self.shares.lock().take_restrained(now);
         match waits && !may_share() {
             true => Err(Reason::ProofsPenalty),
             false => Ok(Payer {
                 refusal,
                 call,
+                address,
                 credential,
+                standing,
             }),
         }
     }
 
     fn remembered(&self, evidence: &Evidence, now: UnixMillis) -> Option<Judgement> {
-        if let Some(accepted) = self.accepted.get(evidence) {
-            if now < accepted.asked_again_from {
-                return Some(Ok(accepted.facts));
-            }
-            self.accepted.invalidate(evidence);
+        if let Some(facts) = self.accepted.find(evidence, now) {
+            return Some(Ok(facts));
         }
-        let refused = self.refused.get(evidence)?;
-        (now < refused.asked_again_from).then_some(Err(refused.reason))
+        self.refused.find(evidence, now).map(Err)
     }
 }
 

@@ -7,6 +7,7 @@
 
 mod budget;
 mod fair_queue;
+mod generations;
 mod penalty;
 mod quota;
 mod rates;
@@ -14,6 +15,7 @@ mod rates;
 pub use budget::Budget;
 pub(crate) use budget::{Account, OwnerKey, Reservation, Spent, alone_bytes, alone_unproven_bytes};
 pub(crate) use fair_queue::{FairQueue, FairQueueBounds, Turn, address_block};
+pub(crate) use generations::Generations;
 pub(crate) use penalty::{CallerKey, Penalties};
 pub(crate) use quota::{Charge, LocalMeter, Meter, Over, Quota};
 pub use rates::Rate;

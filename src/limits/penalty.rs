@@ -7,6 +7,7 @@
 use std::hash::Hash;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::generations::Generations;
 use crate::clock::UnixMillis;
 use crate::lock::{Mutex, MutexGuard};
 
@@ -26,7 +27,7 @@ pub(crate) const CALLERS_LIMIT_ENTRIES: usize = 65_536;
 pub struct CallerKey(u64);
 
 /// The failures of all callers.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Penalties {
     hasher: ahash::RandomState,
     callers: Mutex<Callers>,
@@ -34,12 +35,8 @@ pub struct Penalties {
     count: AtomicUsize,
 }
 
-/// Two generations: what is asked for moves to the younger one, and when that is full it becomes the older one.
-#[derive(Debug, Default)]
-struct Callers {
-    young: ahash::HashMap<CallerKey, FailureCount>,
-    old: ahash::HashMap<CallerKey, FailureCount>,
-}
+#[derive(Debug)]
+struct Callers(Generations<CallerKey, FailureCount>);
 
 #[derive(Clone, Copy, Debug)]
 struct FailureCount {
@@ -57,7 +54,11 @@ struct FailureCount {
 
 impl Penalties {
     pub(crate) fn new() -> Self {
-        Penalties::default()
+        Penalties {
+            hasher: ahash::RandomState::new(),
+            callers: Mutex::new(Callers(Generations::within(CALLERS_LIMIT_ENTRIES))),
+            count: AtomicUsize::new(0),
+        }
     }
 
     /// A key for an identity, an address, or whatever else tells callers apart. Keys of different processes differ.
@@ -95,7 +96,7 @@ impl Penalties {
     pub(crate) fn failed(&self, key: CallerKey, now: UnixMillis) {
         let mut callers = self.callers();
         if callers.find(key, now).is_none() {
-            callers.young.insert(key, FailureCount::new(now));
+            callers.0.insert(key, FailureCount::new(now));
         }
         if let Some(caller) = callers.find(key, now) {
             caller.fail(now);
@@ -109,7 +110,7 @@ impl Penalties {
             return;
         }
         let mut callers = self.callers();
-        callers.forget(key);
+        callers.0.remove(key);
         self.count.store(callers.len(), Ordering::Relaxed);
     }
 
@@ -121,30 +122,17 @@ impl Penalties {
 
 impl Callers {
     fn len(&self) -> usize {
-        self.young.len() + self.old.len()
-    }
-
-    fn forget(&mut self, key: CallerKey) {
-        self.young.remove(&key);
-        self.old.remove(&key);
+        self.0.len()
     }
 
     /// The caller, unless quiet for so long that it is forgotten.
     fn find(&mut self, key: CallerKey, now: UnixMillis) -> Option<&mut FailureCount> {
-        if self.young.len() >= CALLERS_LIMIT_ENTRIES / 2 {
-            self.old = std::mem::take(&mut self.young);
+        let is_quiet =
+            |caller: &mut FailureCount| now.0.saturating_sub(caller.seen.0) >= QUIET_MILLIS;
+        if self.0.find(key).is_some_and(is_quiet) {
+            self.0.remove(key);
         }
-        if let Some(caller) = self.old.remove(&key) {
-            self.young.insert(key, caller);
-        }
-        if self
-            .young
-            .get(&key)
-            .is_some_and(|caller| now.0.saturating_sub(caller.seen.0) >= QUIET_MILLIS)
-        {
-            self.young.remove(&key);
-        }
-        self.young.get_mut(&key)
+        self.0.find(key)
     }
 }
 

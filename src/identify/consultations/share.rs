@@ -1,14 +1,15 @@
 //! How calls to one party are shared out among those who cause them.
 //!
 //! What it does: counts calls per second and under way, in all and by each payer, and says whether one more may be made. What it
-//! refuses to know: what a payer is, and what is asked. Invariants: never more calls per second are allowed than there are; a quarter
-//! of them, and of those under way, is left alone by payers that are beyond their own share, so that one that asks without end
-//! finds the others served, and one that is alone is served nearly as well as before; what is remembered of payers is bounded, and
-//! who is forgotten begins with a whole share.
+//! refuses to know: what a payer is, and what is asked. Invariants: never more calls per second are allowed than there are; the
+//! last quarter of them, and of those under way, is for known payers within their own share, the quarter before it for strangers as
+//! well, and only the first half for payers beyond their own share: one that asks without end finds the others served, strangers
+//! however many find the known ones served, and one that is alone is served nearly as well as before; what is remembered of
+//! payers is bounded, and who is forgotten begins with a whole share.
 
 use super::ConsultationBounds;
 use crate::clock::UnixMillis;
-use crate::limits::CallerKey;
+use crate::limits::{CallerKey, Generations};
 
 /// How many payers are remembered; the least recent go first.
 const PAYERS_LIMIT_ENTRIES: usize = 65_536;
@@ -46,17 +47,28 @@ impl CallBucket {
     }
 }
 
+/// What is known of a payer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum PayerStanding {
+    /// Something that it showed was accepted.
+    Known,
+    Stranger,
+}
+
+/// For how long an answer to one payer says that the party answers others.
+const ANSWERING_MILLIS: i64 = 10_000;
+
 /// The calls of one party.
 pub(super) struct CallShares {
     bounds: ConsultationBounds,
     whole: CallBucket,
     /// For all payers together that must wait because of what they showed: others live at their address.
     restrained: CallBucket,
-    /// Two generations: who asks moves to the younger one, and when that is full it becomes the older one.
-    young: ahash::HashMap<CallerKey, CallBucket>,
-    old: ahash::HashMap<CallerKey, CallBucket>,
+    payers: Generations<CallerKey, CallBucket>,
     /// Of payers with calls under way.
     under_way: ahash::HashMap<CallerKey, u32>,
+    /// The two payers whose calls were answered last, and when.
+    answered: [Option<(CallerKey, UnixMillis)>; 2],
 }
 
 impl ConsultationBounds {
@@ -72,9 +84,9 @@ impl CallShares {
             bounds,
             whole: CallBucket::full(bounds.calls_per_second, now),
             restrained: CallBucket::full(bounds.share_per_second(), now),
-            young: ahash::HashMap::default(),
-            old: ahash::HashMap::default(),
+            payers: Generations::within(PAYERS_LIMIT_ENTRIES),
             under_way: ahash::HashMap::default(),
+            answered: [None; 2],
         }
     }
 
@@ -85,25 +97,48 @@ impl CallShares {
     }
 
     /// Takes a call for a payer; `end` gives its place back. `false`: there is none for it now.
-    pub(super) fn begin(&mut self, payer: CallerKey, now: UnixMillis) -> bool {
+    pub(super) fn begin(
+        &mut self,
+        payer: CallerKey,
+        standing: PayerStanding,
+        now: UnixMillis,
+    ) -> bool {
+        let kept_quarters = |is_within: bool| match (is_within, standing) {
+            (true, PayerStanding::Known) => 0,
+            (true, PayerStanding::Stranger) => 1,
+            (false, _) => 2,
+        };
         let all: u32 = self.under_way.values().sum();
         let own = self.under_way.get(&payer).copied().unwrap_or(0);
         let places = self.bounds.concurrent_calls;
-        let is_within = own < (places / 8).max(1);
-        let kept = if is_within { 0 } else { places / 4 };
+        let kept = places / 4 * kept_quarters(own < (places / 8).max(1));
         if all.saturating_add(kept) >= places {
             return false;
         }
         let rate = self.bounds.calls_per_second;
-        let kept = match self.is_within(payer, now) {
-            true => 0,
-            false => u64::from(rate / 4) * 1000,
-        };
-        if !self.whole.take(rate, kept, now) {
+        let kept = rate / 4 * kept_quarters(self.is_within(payer, now));
+        if !self.whole.take(rate, u64::from(kept) * 1000, now) {
             return false;
         }
         *self.under_way.entry(payer).or_default() += 1;
         true
+    }
+
+    /// A call of this payer was answered, whatever the answer said.
+    pub(super) fn answered(&mut self, payer: CallerKey, now: UnixMillis) {
+        let [last, before] = self.answered;
+        self.answered = match last {
+            Some((known, _)) if known == payer => [Some((payer, now)), before],
+            _ => [Some((payer, now)), last],
+        };
+    }
+
+    /// Whether the party answers others than this payer.
+    pub(super) fn answers_others(&self, payer: CallerKey, now: UnixMillis) -> bool {
+        let is_others = |(other, at): (CallerKey, UnixMillis)| {
+            other != payer && (0..ANSWERING_MILLIS).contains(&now.0.saturating_sub(at.0))
+        };
+        self.answered.into_iter().flatten().any(is_others)
     }
 
     /// A call of this payer has ended.
@@ -119,14 +154,12 @@ impl CallShares {
     /// Takes a call of the payer's own share.
     fn is_within(&mut self, payer: CallerKey, now: UnixMillis) -> bool {
         let rate = self.bounds.share_per_second();
-        if self.young.len() >= PAYERS_LIMIT_ENTRIES / 2 {
-            self.old = std::mem::take(&mut self.young);
+        if let Some(bucket) = self.payers.find(payer) {
+            return bucket.take(rate, 0, now);
         }
-        if let Some(known) = self.old.remove(&payer) {
-            self.young.insert(payer, known);
-        }
-        let bucket = self.young.entry(payer);
-        let bucket = bucket.or_insert_with(|| CallBucket::full(rate, now));
-        bucket.take(rate, 0, now)
+        let mut bucket = CallBucket::full(rate, now);
+        let is_within = bucket.take(rate, 0, now);
+        self.payers.insert(payer, bucket);
+        is_within
     }
 }

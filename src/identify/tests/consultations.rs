@@ -3,6 +3,8 @@
 //! What it does: plays the party, willing, slow, gone or lying, on a clock that the test moves. What it refuses to know:
 //! what a proof is. Invariants: every row names the answer and how often the party was asked; no test sleeps.
 
+mod shares;
+
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicUsize, Ordering};
@@ -10,11 +12,10 @@ use std::time::Duration;
 
 use futures_util::future::join_all;
 use proptest::prelude::*;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::oneshot;
 
 use super::super::cache::Evidence;
 use super::super::consultations::{ConsultationBounds, Consultations, Opinion, ProofBearer};
-use super::super::doubts::Doubts;
 use super::super::facts::{CertificateFacts, Facts, Method};
 use crate::accept::AssertionHeader;
 use crate::clock::{Clock, UnixMillis};
@@ -38,10 +39,15 @@ struct Party {
 
 impl Party {
     fn new(bounds: ConsultationBounds) -> Self {
+        Party::holding(u64::MAX, bounds)
+    }
+
+    /// One of which so much is remembered.
+    fn holding(accepted_limit_bytes: u64, bounds: ConsultationBounds) -> Self {
         let (clock, now) = Clock::manual(UnixMillis(START));
         let runtime = tokio::runtime::Handle::current();
         Party {
-            consultations: Consultations::new(bounds, clock, runtime),
+            consultations: Consultations::holding(accepted_limit_bytes, bounds, clock, runtime),
             now,
             asked: Arc::default(),
         }
@@ -81,20 +87,12 @@ impl Party {
 }
 
 fn facts(subject: &str, lives_seconds: i64) -> Arc<Facts> {
-    Arc::new(Facts {
-        method: Method::Oidc,
-        issuer: Arc::from("party"),
-        subject: Arc::from(subject),
-        subject_claim: None,
-        groups: Vec::new(),
-        claims: serde_json::Map::new(),
-        certificate: None,
-        attributes: Vec::new(),
-        client_binding: None,
-        aws: None,
-        doubts: Doubts::default(),
-        expires_unix_seconds: START / 1000 + lives_seconds,
-    })
+    Arc::new(Facts::bare(
+        Method::Oidc,
+        "party",
+        subject,
+        START / 1000 + lives_seconds,
+    ))
 }
 
 fn holds(lives_seconds: i64) -> Opinion {
@@ -109,6 +107,8 @@ async fn a_judgement_is_remembered_for_its_time() {
     for (story, first, told, after, again, calls) in [
         ("fresh", holds(900), ada(), 299, ada(), 1),
         ("asked anew", holds(900), ada(), 300, ada(), 2),
+        ("the clock set back", holds(900), ada(), -61, ada(), 2),
+        ("set right", holds(900), ada(), -59, ada(), 1),
         ("not beyond its end", holds(60), ada(), 59, ada(), 1),
         ("its end", holds(60), ada(), 60, ada(), 2),
         (
@@ -220,220 +220,34 @@ async fn a_silent_party_is_an_outage() {
     assert_eq!(party.judge("proof", holds(900)).await, Ok("ada".to_owned()));
 }
 
-/// Scenario: more proofs than may be asked about, at once or in a second. Guarantees: the rest is an outage, what was
-/// accepted goes on without a call, and a second later, or when places are free, others are heard.
+/// Scenario: more callers than there is room for, three times in turn, and one who comes all the time. Guarantees: what is held
+/// stays within its bound; each is told of its own identity; those that were pushed out are asked about anew, and the one who
+/// comes all the time is not.
 #[tokio::test]
-async fn questions_are_held_to_the_budget() {
-    let party = Party::new(BOUNDS);
-    assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
-    for number in 1..50 {
-        let address = IpAddr::V4(Ipv4Addr::from_bits(number / 4));
-        let accepted = party
-            .judge_from(address, &format!("proof {number}"), async { holds(900) })
-            .await;
-        assert_eq!(accepted, Ok("ada".to_owned()), "{number}");
-    }
-    assert_eq!(
-        party.judge("one more", holds(900)).await,
-        Err("proofs_busy")
-    );
-    assert_eq!(party.judge("kept", holds(900)).await, Ok("ada".to_owned()));
-    party.pass(-3600);
-    assert_eq!(
-        party.judge("one more", holds(900)).await,
-        Err("proofs_busy")
-    );
-    party.pass(1);
-    assert_eq!(
-        party.judge("one more", holds(900)).await,
-        Ok("ada".to_owned())
-    );
-    assert_eq!(party.asked(), 51);
-
-    let party = Party::new(BOUNDS);
-    let gate = Arc::new(Semaphore::new(0));
-    let slow = |number: u32| {
-        let gate = gate.clone();
-        let opinion = async move {
-            let _open = gate.acquire().await;
-            holds(900)
-        };
-        let party = &party;
-        async move {
-            let address = IpAddr::V4(Ipv4Addr::from_bits(number));
-            party
-                .judge_from(address, &format!("proof {number}"), opinion)
-                .await
-        }
-    };
-    let all = join_all((0..6).map(slow));
-    let open = async {
-        while party.asked() < 4 {
-            tokio::task::yield_now().await;
-        }
-        gate.add_permits(1);
-    };
-    let (judged, ()) = tokio::join!(all, open);
-    let busy = judged.iter().filter(|one| **one == Err("proofs_busy"));
-    assert_eq!((busy.count(), party.asked()), (2, 4));
-    assert_eq!(
-        party.judge("proof 5", holds(900)).await,
-        Ok("ada".to_owned())
-    );
-}
-
-/// Scenario: an address that shows well-formed nonsense. Guarantees: after 64 refusals it waits, and the party is asked about
-/// few of its proofs; other addresses and what was accepted before go on, and so do others at the address with a
-/// credential that was accepted there; one that holds after the wait forgives all.
-#[tokio::test]
-async fn nonsense_spends_the_share_of_its_address() {
-    let nonsense = || Opinion::Refused(Reason::TokenSignature);
-    let party = Party::new(BOUNDS);
-    assert_eq!(party.judge("kept", holds(9000)).await, Ok("ada".to_owned()));
-    let signed = async |credential, proof: &str, opinion| {
-        let bearer = ProofBearer {
-            address: HERE,
-            credential: Some(credential),
-        };
-        party.judge_from(bearer, proof, async { opinion }).await
-    };
-    let ada = || Ok("ada".to_owned());
-    assert_eq!(signed("AKIAADA", "signed", holds(9000)).await, ada());
-    // A tenth of the budget is left for all addresses that must wait.
-    for number in 0..70 {
-        party.pass(i64::from(number % 32 == 31));
-        let told = party.judge(&format!("nonsense {number}"), nonsense()).await;
-        assert_eq!(told, Err("token_signature"), "{number}");
-    }
-    let penalty = Err("proofs_penalty");
-    assert_eq!(signed("AKIABOB", "signed too", holds(9000)).await, penalty);
-    assert_eq!(signed("AKIAADA", "signed anew", holds(9000)).await, ada());
-    let calls = party.asked();
-    assert_eq!(party.judge("more", nonsense()).await, Err("proofs_penalty"));
-    assert_eq!(party.asked(), calls);
-    assert_eq!(party.judge("kept", nonsense()).await, Ok("ada".to_owned()));
-    let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let told = party
-        .judge_from(elsewhere, "good", async { holds(9000) })
-        .await;
-    assert_eq!(told, Ok("ada".to_owned()));
-    party.pass(1);
-    assert_eq!(
-        party.judge("better", holds(9000)).await,
-        Ok("ada".to_owned())
-    );
-    assert_eq!(
-        party.judge("more", nonsense()).await,
-        Err("token_signature")
-    );
-}
-
-/// Scenario: one role signs anew for each of its calls, with one credential from many addresses, or with many from one; and callers
-/// of tokens without a credential do the same from one address. Guarantees: it gets three quarters of a second's calls at once, and
-/// the others are heard all the same, each at its own address, up to the whole budget; those known at the flood's address too.
-#[tokio::test]
-async fn one_identity_spends_its_own_share() {
-    type Flood = fn(u32) -> (u32, Option<String>);
-    let floods: [(&str, Flood); 3] = [
-        ("one credential, many addresses", |number| {
-            (1 + number, Some("ASIAEVE".to_owned()))
-        }),
-        ("many credentials, one address", |number| {
-            (1, Some(format!("ASIAEVE{number}")))
-        }),
-        ("no credential", |_| (1, None)),
-    ];
-    for (story, flood) in floods {
-        let party = Party::new(BOUNDS);
-        let signed =
-            async |address: u32, credential: Option<&str>, proof: &str, who: &'static str| {
-                let bearer = ProofBearer {
-                    address: IpAddr::V4(Ipv4Addr::from_bits(address)),
-                    credential,
-                };
-                let opinion = async move { Opinion::Holds(facts(who, 900)) };
-                party.judge_from(bearer, proof, opinion).await
-            };
-        let ada = || Ok("ada".to_owned());
-        assert_eq!(signed(1, Some("AKIAADA"), "before", "ada").await, ada());
-        // Each address of a role has been used once before.
-        for number in 0..200 {
-            let (address, credential) = flood(number);
-            party.pass(i64::from(number % 5 == 4));
-            let _ = signed(
-                address,
-                credential.as_deref(),
-                &format!("old {number}"),
-                "eve",
-            )
-            .await;
-        }
-        party.pass(1);
-        let mut heard = 0;
-        for number in 0..200 {
-            let (address, credential) = flood(number);
-            let told = signed(
-                address,
-                credential.as_deref(),
-                &format!("new {number}"),
-                "eve",
-            )
-            .await;
-            heard += usize::from(told.is_ok());
-        }
-        assert_eq!(heard, 38, "{story}");
-        assert_eq!(
-            signed(1, Some("AKIAADA"), "after", "ada").await,
-            ada(),
-            "{story}"
-        );
-        let mut others = 0;
-        for number in 0..20 {
-            let told = signed(
-                1000 + number,
-                Some("AKIABOB"),
-                &format!("bob's {number}"),
-                "bob",
-            )
-            .await;
-            others += usize::from(told.is_ok());
-        }
-        assert_eq!(others, 11, "{story}");
-    }
-}
-
-/// Scenario: a party answers none, and one caller shows ever new proofs. Guarantees: a quarter of the questions under way is left for
-/// the others.
-#[tokio::test]
-async fn one_caller_takes_not_all_places() {
+async fn what_is_pushed_out_is_asked_about_anew() {
+    const ROOM_BYTES: u64 = 32 << 10;
     let bounds = ConsultationBounds {
-        concurrent_calls: 16,
+        calls_per_second: 1_000_000,
         ..BOUNDS
     };
-    let party = Arc::new(Party::new(bounds));
-    let mut waiting = Vec::new();
-    let mut refused = 0;
-    for number in 0..40 {
-        let (party, before) = (party.clone(), party.asked());
-        let one = party.clone();
-        let task = tokio::spawn(async move {
-            one.judge_from(HERE, &format!("{number}"), std::future::pending())
-                .await
-        });
-        while party.asked() == before && !task.is_finished() {
-            tokio::task::yield_now().await;
-        }
-        match task.is_finished() {
-            true => refused += usize::from(task.await.unwrap() == Err("proofs_busy")),
-            false => waiting.push(task),
+    let party = Party::holding(ROOM_BYTES, bounds);
+    let shown = async |name: String| {
+        let said = name.clone();
+        let opinion = async move { Opinion::Holds(facts(&said, 900)) };
+        let told = party.judge_from(HERE, &name, opinion).await;
+        assert_eq!(told, Ok(name));
+    };
+    for _ in 0..3 {
+        for number in 0..200 {
+            shown(format!("caller {number}")).await;
+            shown("always there".to_owned()).await;
+            assert!(party.consultations.held().1 <= ROOM_BYTES, "{number}");
         }
     }
-    assert_eq!((waiting.len(), refused), (12, 28));
-    let elsewhere = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-    let told = party
-        .judge_from(elsewhere, "other", async { holds(900) })
-        .await;
-    assert_eq!(told, Ok("ada".to_owned()));
+    let (held, _) = party.consultations.held();
+    assert!((10..200).contains(&held), "{held}");
+    let others = party.asked() - 1;
+    assert!(others >= 3 * (200 - 64), "{others} of 600");
 }
 
 /// Scenario: strangers show a hundred thousand proofs that do not hold. Guarantees: they take no place from what was
@@ -521,20 +335,22 @@ fn evidence((token, header, certificate): &Shown) -> Evidence {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Scenario: callers show proofs that are pieces of each other, all at once and again, with any header and certificate;
-    /// the party answers in any order, and refuses some. Guarantees: no caller is told of the identity or refusal of another.
+    /// Scenario: callers show proofs that are pieces of each other, all at once and then again, with any header and certificate;
+    /// the party answers in any order, and refuses some; there is room for all, for some or for none. Guarantees: no caller is
+    /// told of the identity or refusal of another.
     #[test]
     fn no_evidence_is_answered_for_another(
         calls in proptest::collection::vec((shown(), 0_usize..4), 1..40),
+        room_bytes in prop_oneof![Just(0), Just(4_000), Just(u64::MAX)],
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         let bounds = ConsultationBounds { calls_per_second: 1000, concurrent_calls: 1000, ..BOUNDS };
         runtime.block_on(async {
             let (clock, _now) = Clock::manual(UnixMillis(START));
             let untimed = ConsultationBounds { call_limit: Duration::MAX, ..bounds };
-            let consultations =
-                Consultations::new(untimed, clock, tokio::runtime::Handle::current());
-            let told = calls.iter().map(|(shown, turns)| {
+            let runtime = tokio::runtime::Handle::current();
+            let consultations = Consultations::holding(room_bytes, untimed, clock, runtime);
+            let told = || calls.iter().map(|(shown, turns)| {
                 let (consultations, name, turns) = (consultations.clone(), format!("{shown:?}"), *turns);
                 let is_refused = shown.0.starts_with('b');
                 async move {
@@ -554,8 +370,11 @@ proptest! {
                     (judged.map(|facts| facts.subject.to_string()), expected)
                 }
             });
-            for (told, expected) in join_all(told).await {
-                assert_eq!(told, expected);
+            for _ in 0..2 {
+                for (told, expected) in join_all(told()).await {
+                    assert_eq!(told, expected);
+                }
+                consultations.held();
             }
         });
     }
