@@ -150,7 +150,7 @@ pub(crate) fn route<T>(
 pub(crate) fn first_asked(issuer: &IssuerSettings, logs_in: bool) -> Option<(bool, String, u16)> {
     let url = match &issuer.keys {
         KeySource::Url(url) if !logs_in => url,
-        KeySource::File(_) if !logs_in => return None,
+        KeySource::File(_) | KeySource::Nowhere if !logs_in => return None,
         KeySource::Bundle {
             bundle: BundlePlace::Url(url),
             ..

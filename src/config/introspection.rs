@@ -7,9 +7,9 @@
 use std::time::Duration;
 
 use super::address::HttpUrl;
-use super::issuer_parts::IN_PLAINTEXT;
+use super::issuer_parts::{IN_PLAINTEXT, place};
 use super::limits::duration_between;
-use super::raw::{RawAssertionKey, RawIntrospection, RawIssuer};
+use super::raw::{RawAssertionKey, RawIntrospection, RawIssuer, RawSwitch};
 use super::report::{ConfigFindings, Content};
 use super::upstreams::client_identity;
 use super::vault;
@@ -72,6 +72,13 @@ pub(crate) fn introspection(
             subject("prefix")
         );
         report.error(prefix, message);
+    }
+    if raw.prefix.is_none() {
+        let message = format!(
+            "`issuers[{index}].introspection` has no `prefix`: whatever is no JWT is sent to this issuer, and costs it a question"
+        );
+        let hint = "if its tokens begin alike, write how: `prefix: ory_at_`";
+        report.warning(at, message, hint);
     }
     let cache = duration_between(
         report,
@@ -165,6 +172,42 @@ fn assertion_key(
         algorithm,
         key_id: key_id.as_ref().map(|given| given.value.clone()),
     })
+}
+
+/// Whether the issuer gives out no JWTs. Reports what is of use for JWTs alone.
+pub(crate) fn only_opaque(
+    report: &mut ConfigFindings<'_>,
+    index: usize,
+    raw: &RawIssuer,
+    has_login: bool,
+) -> bool {
+    let asked = raw.introspection.as_ref().map(|asked| &asked.value);
+    let only = asked.and_then(|asked| asked.only.as_ref());
+    let (Some(asked), Some(only)) = (asked, only.filter(|only| only.value.0)) else {
+        return false;
+    };
+    let is_on = |given: Option<RawSwitch>| given.filter(|given| given.0).map(|_| place(only));
+    for (key, at) in [
+        ("jwks", raw.jwks.as_ref().map(place)),
+        ("algorithms", raw.algorithms.as_ref().map(|_| place(only))),
+        ("header", raw.header.as_ref().map(place)),
+        ("refresh", raw.refresh.as_ref().map(place)),
+        ("stale_keys", raw.stale_keys.as_ref().map(place)),
+        ("introspection.always", is_on(asked.always)),
+        ("introspection.signed", is_on(asked.signed)),
+    ] {
+        let Some(at) = at else { continue };
+        let message =
+            format!("`issuers[{index}].{key}` has no use beside `introspection: {{ only: on }}`");
+        let hint = "remove one of the two: an issuer without JWTs has no keys";
+        report.error_with_hint(&at, message, hint);
+    }
+    if has_login {
+        let message = "people cannot log in at an issuer without JWTs: a login ends in an ID token";
+        let hint = "remove `only`";
+        report.error_with_hint(only, message, hint);
+    }
+    true
 }
 
 /// Reports opaque tokens that could be asked about at several issuers.

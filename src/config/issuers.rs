@@ -11,7 +11,7 @@ use super::assertions;
 use super::claims::{claim, subject_claims};
 use super::cluster::{cluster, is_cluster, without_cluster};
 use super::egress::{first_asked, own, route};
-use super::introspection::{ambiguities, introspection};
+use super::introspection::{ambiguities, introspection, only_opaque};
 use super::issuer_parts::{
     ALGORITHMS, IN_PLAINTEXT, algorithms, attributes_from, fetched_url, own_name, place, texts,
     times,
@@ -196,6 +196,7 @@ fn one(
         without_cluster(report, index, raw);
         None
     };
+    let only_opaque = !is_cluster && only_opaque(report, index, raw, has_login);
     let introspection = match &raw.introspection {
         Some(given) if !is_cluster => Some(introspection(report, index, given)),
         _ => None,
@@ -204,7 +205,7 @@ fn one(
         cluster
             .as_ref()
             .map(|cluster| cluster.api.replacen("https", "kubernetes", 1))
-    } else if !has_place || has_login {
+    } else if (!has_place && !only_opaque) || has_login {
         discovered(report, named, &subject("issuer"), has_login)
     } else {
         compared(report, named, &subject("issuer"))
@@ -214,6 +215,7 @@ fn one(
     let keys = match (&raw.jwks, &cluster) {
         (_, Some(cluster)) => Some(keys_of(cluster)),
         (Some(given), None) => key_source(report, given, &format!("issuers[{index}]")),
+        (None, None) if only_opaque => Some((KeySource::Nowhere, KeyAccess::default())),
         (None, None) => Some((KeySource::Discovery, KeyAccess::default())),
     };
     let ca = match &raw.ca {

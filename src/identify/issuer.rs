@@ -137,7 +137,10 @@ impl Issuer {
                 bundle: BundlePlace::File(path),
                 ..
             } => Some(read(path)?),
-            KeySource::Discovery | KeySource::Url(_) | KeySource::Bundle { .. } => None,
+            KeySource::Discovery
+            | KeySource::Url(_)
+            | KeySource::Nowhere
+            | KeySource::Bundle { .. } => None,
         };
         let [proof, proof_key] = proof_files(settings)?;
         let files = fingerprint(&[
@@ -173,6 +176,7 @@ impl Issuer {
                 let keys = (upkeep.read)(&document).map_err(refused)?;
                 LiveKeys::fixed(upkeep, keys)
             }
+            (KeySource::Nowhere, _) => LiveKeys::fixed(upkeep, KeySet::none()),
             (source, _) => {
                 let trusted = key_authorities.as_deref().or(authorities.as_deref());
                 let roots = Arc::new(roots(trusted)?);
@@ -356,6 +360,9 @@ impl Issuer {
         leaf: ShownLeaf<'_>,
         now: UnixMillis,
     ) -> Result<JudgedToken, Reason> {
+        if self.settings.keys == KeySource::Nowhere {
+            return Err(Reason::TokenNotOpaque);
+        }
         if !self.settings.algorithms.contains(&token.algorithm_name) {
             return Err(Reason::TokenAlgorithm);
         }

@@ -3,7 +3,7 @@
 //! What it does: reads a JWK set (RFC 7517) strictly, keeps the keys that may verify signatures, and
 //! finds the one that a token asks for. What it refuses to know: where the set came from, and when.
 //! Invariants: an entry has one algorithm; two different keys of one id and algorithm find nothing, and the same key twice
-//! is one key; secret and weak keys, and keys that would verify what was never signed, never enter; a set without a
+//! is one key; secret and weak keys, and keys that would verify what was never signed, never enter; a document without a
 //! usable key is a fault and not an empty set; a member that is `null` is absent.
 
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -124,8 +124,16 @@ impl KeySet {
         Self::read(document, allowed, Purpose::AgentsJwtSvids)
     }
 
+    /// Of an issuer that signs nothing.
+    pub(super) fn none() -> Self {
+        KeySet {
+            stamp: next_stamp(),
+            content: [0; 32],
+            keys: Vec::new(),
+        }
+    }
+
     fn read(document: &[u8], allowed: &[Algorithm], purpose: Purpose) -> Result<Self, KeySetFault> {
-        static STAMPS: AtomicU64 = AtomicU64::new(1);
         let mut document = json::object(document).ok_or(KeySetFault::Malformed)?;
         let Some(Value::Array(entries)) = document.remove("keys") else {
             return Err(KeySetFault::Malformed);
@@ -176,7 +184,7 @@ impl KeySet {
         let mut content = [0; 32];
         content.copy_from_slice(hash.finish().as_ref());
         Ok(KeySet {
-            stamp: STAMPS.fetch_add(1, Ordering::Relaxed),
+            stamp: next_stamp(),
             content,
             keys,
         })
@@ -213,6 +221,11 @@ impl KeySet {
         }
         found
     }
+}
+
+fn next_stamp() -> u64 {
+    static STAMPS: AtomicU64 = AtomicU64::new(1);
+    STAMPS.fetch_add(1, Ordering::Relaxed)
 }
 
 /// A public key that came along with what it signed. It is held to what is asked of an issuer's keys.

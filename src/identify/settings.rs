@@ -227,6 +227,8 @@ pub enum KeySource {
     Discovery,
     Url(String),
     File(PathBuf),
+    /// There are none, because the issuer signs no tokens: it is asked about each.
+    Nowhere,
     /// The bundle of a SPIFFE trust domain, whose tokens are JWT-SVIDs: they are told by their subject and need no `iss`;
     /// `IssuerSettings::issuer` is the trust domain's own ID.
     Bundle {

@@ -28,7 +28,9 @@ impl IssuerSettings {
     pub fn trust_domain(&self) -> Option<&str> {
         match &self.keys {
             KeySource::Bundle { trust_domain, .. } => Some(trust_domain),
-            KeySource::Discovery | KeySource::Url(_) | KeySource::File(_) => None,
+            KeySource::Discovery | KeySource::Url(_) | KeySource::File(_) | KeySource::Nowhere => {
+                None
+            }
         }
     }
 }

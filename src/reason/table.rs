@@ -241,6 +241,8 @@ reasons! {
         "Who judges your proof did not answer in time." "It is not your fault; try again.";
     TokenInactive "token_inactive" [BadCredential] Caller
         "Who issued the token says that it does not count." "Get a new one; it was revoked, has expired, or its bearer is gone.";
+    TokenNotOpaque "token_not_opaque" [BadCredential] Caller
+        "The token is a JWT, and its issuer gives out none that count here." "Show the opaque token that the issuer gave you.";
     IntrospectionUnavailable "introspection_unavailable" [Unavailable] Provider
         "Your issuer cannot be asked about the token now." "It is not your fault; try again.";
     IntrospectionClient "introspection_client" [Unavailable] Operator
@@ -338,6 +340,8 @@ reasons! {
         "The event names its subject in a form that is not read." "Let the transmitter name it by `iss_sub`.";
     RevocationForeign "revocation_foreign" [Denied] Caller
         "The event is about a subject that its sender does not speak for." "Tell an operator.";
+    SecurityEventOld "security_event_old" [Denied] Caller
+        "The event is so old that it can end nothing any more." "Tell an operator.";
     RevocationsFull "revocations_full" [Unavailable] Gateway
         "The gateway can remember no more of what has ended." "Try again.";
     // The policy says no.

@@ -32,6 +32,9 @@ pub(crate) struct RawIntrospection {
     pub mtls: Option<Spanned<RawClient>>,
     /// Whether JWTs are asked about as well, once their signature was found good; default `off`.
     pub always: Option<RawSwitch>,
+    /// Whether the issuer gives out no JWTs: no keys are fetched for it then, and a JWT that names it is refused. Default
+    /// `off`.
+    pub only: Option<Spanned<RawSwitch>>,
     /// What this issuer's opaque tokens begin with, `ory_at_`; needed where several issuers have an introspection. Default: all
     /// opaque tokens that no other issuer's prefix fits are this issuer's.
     pub prefix: Option<Spanned<String>>,
