@@ -6,9 +6,10 @@
 
 use std::sync::Arc;
 
+use super::event::Event;
 use super::jwks::IssuerStatus;
 use super::pushed::PushedId;
-use super::revocation::{ProofMarks, Revocation, RevocationList};
+use super::revocation::{ProofMarks, Revocation, RevocationList, RevocationSender};
 use super::security_event::{self, SecurityEvent};
 use super::settings::TransmitterSettings;
 use super::token::Unproven;
@@ -112,7 +113,7 @@ impl Identifier {
         });
         let sender = sender.ok_or(Reason::TokenIssuerUnknown)?;
         sender.admits(shown)?;
-        let told = security_event::judge(sender, token, now).await?;
+        let told = security_event::judge(sender, self.login.as_ref(), token, now).await?;
         self.take(told.id, told.events, told.revocations, now)
     }
 
@@ -130,13 +131,21 @@ impl Identifier {
             revocations,
             is_repeated,
         };
-        if self.memory.told.contains(&key, until) {
+        // One that was pushed out is taken again, so that no flood of messages keeps another's from counting.
+        if self.memory.told.knows(&key) {
             return Ok(told(Vec::new(), true));
         }
-        self.revocations
-            .heard
-            .add(&revocations, now)
-            .map_err(|_| Reason::RevocationsFull)?;
+        let sender = RevocationSender {
+            name: &id.sender,
+            senders: self.transmitters.len() + usize::from(self.login.is_some()),
+        };
+        let taken = self.revocations.heard.add(sender, &revocations, now);
+        if taken.is_err() {
+            self.surroundings.events.report(Event::RevocationsRefused {
+                sender: id.sender.clone(),
+            });
+            return Err(Reason::RevocationsFull);
+        }
         // Of two at once both have ended the same, and one is told so.
         let is_first = self.memory.told.add(&key, until, now.seconds());
         Ok(told(revocations, !is_first))

@@ -45,6 +45,8 @@ pub enum Event {
     },
     /// A token counts by its signature alone, because its cluster's API server is away (`review: prefer`).
     ReviewSkipped { issuer: Arc<str> },
+    /// What a provider told to have ended was not taken, because its share of the memory is full.
+    RevocationsRefused { sender: Arc<str> },
     /// A client token was shown and holds. `name` is the configuration's.
     ClientTokenUsed { name: Arc<str>, at: UnixMillis },
     /// A caller showed evidence, or nothing (`method` is `None`), and it was judged.

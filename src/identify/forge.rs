@@ -117,6 +117,26 @@ impl TestKey {
         }
     }
 
+    /// A token of this header and these claims, each with changes (`null` takes a member away).
+    pub(super) fn token_of_changed(
+        &self,
+        algorithm: &str,
+        mut whole: [Value; 2],
+        changes: [Value; 2],
+    ) -> String {
+        for (members, changes) in whole.iter_mut().zip(changes) {
+            let members = members.as_object_mut().unwrap();
+            for (name, value) in changes.as_object().unwrap() {
+                match value {
+                    Value::Null => drop(members.remove(name)),
+                    value => drop(members.insert(name.clone(), value.clone())),
+                }
+            }
+        }
+        let [header, claims] = whole.map(|members| members.to_string());
+        self.token_of_texts(algorithm, &header, &claims)
+    }
+
     /// A token over these texts, whatever they are.
     pub(super) fn token_of_texts(&self, algorithm: &str, header: &str, claims: &str) -> String {
         let signed = format!("{}.{}", base64url(header), base64url(claims));

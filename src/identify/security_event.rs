@@ -4,7 +4,8 @@
 //! says what its events end (Continuous Access Evaluation Profile 1.0 section 3). What it refuses to know: how it came,
 //! whether it came before, and what becomes of it. Invariants: the signature is verified by the transmitter's live keys; a
 //! subject counts for the issuers that the transmitter speaks for, and for no other; what an event ends is bounded by our
-//! own present, whatever time it names; an event that is not known ends nothing.
+//! own present, whatever time it names, and is remembered until the last proof of that time has expired; a token is refused
+//! from when nothing is left that it could end; an event that is not known ends nothing.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -13,6 +14,7 @@ use serde_json::{Map, Value};
 
 use super::claims::date;
 use super::issuer::Issuer;
+use super::login::Login;
 use super::pushed::{PushedId, text};
 use super::revocation::{Revocation, RevocationKind, in_session, lower};
 use super::token::Unproven;
@@ -80,6 +82,7 @@ impl SecurityEvent {
 /// A token that holds.
 pub(super) struct ToldEvents {
     pub id: PushedId,
+
     pub events: Vec<SecurityEvent>,
     pub revocations: Vec<Revocation>,
 }
@@ -87,6 +90,7 @@ pub(super) struct ToldEvents {
 /// Judges a token that is to be of this transmitter.
 pub(super) async fn judge(
     transmitter: &Transmitter,
+    login: Option<&Login>,
     token: Unproven<'_>,
     now: UnixMillis,
 ) -> Result<ToldEvents, Reason> {
@@ -111,6 +115,12 @@ pub(super) async fn judge(
     let issued = date(&claims, "iat")?.ok_or(Reason::TokenClaims)?;
     if issued > latest {
         return Err(Reason::TokenNotYetValid);
+    }
+    let lasting = |issuer: &Arc<Issuer>| outlived(issuer, login, now);
+    let lasts = transmitter.issuers.iter().map(lasting).max();
+    let age = now.seconds().saturating_sub(issued);
+    if lasts.is_none_or(|lasts| lasts.saturating_sub(now.seconds()) <= age) {
+        return Err(Reason::SecurityEventOld);
     }
     let id = PushedId {
         sender: transmitter.source.name.clone(),
@@ -138,10 +148,16 @@ pub(super) async fn judge(
             // What was issued in the second of the event was issued before it.
             let before = at.min(latest).saturating_add(1);
             told.revocations
-                .extend(subject.ended(&transmitter.issuers, before, now)?);
+                .extend(subject.ended((&transmitter.issuers, login), before, now)?);
         }
     }
     Ok(told)
+}
+
+/// Unix seconds by which every proof of this issuer that there is now has expired: its tokens, and sessions that began with one.
+fn outlived(issuer: &Issuer, login: Option<&Login>, now: UnixMillis) -> i64 {
+    let of_login = login.filter(|login| login.is_at(issuer));
+    of_login.map_or_else(|| issuer.outlived(now), |login| login.outlived(now))
 }
 
 /// A string, or a list of strings (RFC 7519 section 4.1.3).
@@ -244,7 +260,7 @@ impl<'c> EventSubject<'c> {
     /// One revocation for each issuer that is meant.
     fn ended(
         &self,
-        spoken_for: &[Arc<Issuer>],
+        (spoken_for, login): (&[Arc<Issuer>], Option<&Login>),
         before: i64,
         now: UnixMillis,
     ) -> Result<Vec<Revocation>, Reason> {
@@ -261,7 +277,7 @@ impl<'c> EventSubject<'c> {
                 issuer: issuer.name.clone(),
                 value: Arc::clone(&value),
                 issued_before: Some(before),
-                until: issuer.outlived(now),
+                until: outlived(issuer, login, now),
             })
             .collect();
         if ended.is_empty() {

@@ -71,6 +71,10 @@ impl IdentifyEvents {
                 metrics.event(EventName::ReviewSkipped);
                 tracing::debug!(%issuer, "a token counts by its signature alone");
             }
+            Event::RevocationsRefused { sender } => {
+                metrics.event(EventName::RevocationsRefused);
+                tracing::warn!(%sender, "no room for what it says has ended; it is told to come again");
+            }
             Event::ClientTokenUsed { name, at } => metrics.client_token_used(name, at.seconds()),
             Event::Identified { method, outcome } => {
                 self.identified(*method, *outcome);

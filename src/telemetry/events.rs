@@ -74,6 +74,7 @@ events! {
     KeysMoved "keys_moved";
     ConsultationFailed "consultation_failed";
     ReviewSkipped "review_skipped";
+    RevocationsRefused "revocations_refused";
 }
 
 impl std::fmt::Display for EventName {

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use super::Login;
 use crate::clock::UnixMillis;
 use crate::identify::claims::date;
+use crate::identify::issuer::Issuer;
 use crate::identify::pushed::{PushedId, text};
 use crate::identify::revocation::{Revocation, RevocationKind};
 use crate::identify::token::Unproven;
@@ -81,6 +82,18 @@ impl Login {
         })
     }
 
+    /// Whether people log in at this issuer.
+    pub(in crate::identify) fn is_at(&self, issuer: &Issuer) -> bool {
+        self.issuer.name == issuer.name
+    }
+
+    /// Unix seconds by which every token of the issuer and every session that there is now has expired.
+    pub(in crate::identify) fn outlived(&self, now: UnixMillis) -> i64 {
+        let lifetime = i64::try_from(self.settings.lifetime.as_secs()).unwrap_or(i64::MAX);
+        let sessions = now.seconds().saturating_add(lifetime);
+        self.issuer.outlived(now).max(sessions)
+    }
+
     /// What the claims end.
     fn ended(
         &self,
@@ -88,10 +101,7 @@ impl Login {
         issued: i64,
         now: UnixMillis,
     ) -> Result<Vec<Revocation>, Reason> {
-        let until =
-            self.issuer.outlived(now).max(now.seconds().saturating_add(
-                i64::try_from(self.settings.lifetime.as_secs()).unwrap_or(i64::MAX),
-            ));
+        let until = self.outlived(now);
         let revocation = |kind, value: &str, issued_before| Revocation {
             kind,
             issuer: self.issuer.name.clone(),

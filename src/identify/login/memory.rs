@@ -99,6 +99,11 @@ impl EndedIds {
         true
     }
 
+    /// Whether `id` is certain to be there.
+    pub(crate) fn knows(&self, id: &str) -> bool {
+        self.locked().until.contains_key(&mark(id))
+    }
+
     /// Whether `id`, added until `until` if ever, has ended or may have.
     pub(crate) fn contains(&self, id: &str, until: i64) -> bool {
         self.locked().has(&mark(id), until)
@@ -175,6 +180,10 @@ mod tests {
         {
             assert_eq!(ended.contains(id, until), known, "{id}");
         }
+        assert!(
+            ended.knows("a") && !ended.knows("b"),
+            "of which it is certain"
+        );
         assert!(
             !ended.add("b", 150, 100),
             "a flood makes nothing usable again"

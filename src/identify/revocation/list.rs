@@ -121,6 +121,16 @@ impl ListCheck<'_> {
         if raw.version.value != 1 {
             self.error(&raw.version, "`version` is not 1", "write `version: 1`");
         }
+        let found = raw.revocations.len();
+        if let Some(said) = raw
+            .entries
+            .as_ref()
+            .filter(|said| usize::try_from(said.value).ok() != Some(found))
+        {
+            let message = format!("`entries` says {}, and there are {found}", said.value);
+            let hint = "the file may have been cut: write it whole beside this one, and rename it";
+            self.error(said, message, hint);
+        }
         if let Some(surplus) = raw.revocations.get(LIMIT_ENTRIES) {
             let message = format!("more than {LIMIT_ENTRIES} revocations");
             let hint = "remove those whose `until` is over, or end many at once by `subject`, or by a key of the issuer's";

@@ -13,7 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use heard::HeardRevocations;
+pub(crate) use heard::{HeardRevocations, RevocationSender};
 pub(super) use list::serial_text;
 pub use list::{RevocationList, RevocationSurroundings};
 pub use raw::revocations_schema;
@@ -22,6 +22,8 @@ use std::borrow::Cow;
 use std::sync::Arc;
 
 use serde_json::Value;
+
+use table::MarkedProof;
 
 use super::claims::date;
 use super::facts::{CertificateFacts, Facts, Method};
@@ -168,7 +170,12 @@ impl Revocations {
     /// Refuses the key of a certificate that no authority vouches for, if it was revoked.
     pub(super) fn judge_key(&self, key: &str, now: UnixMillis) -> Result<(), Reason> {
         let marks = [(RevocationKind::Key, Some(key))];
-        if !self.is_empty() && self.cover("", &marks, None, now.seconds()) {
+        let proof = MarkedProof {
+            issuer: "",
+            marks: &marks,
+            issued: None,
+        };
+        if !self.is_empty() && self.cover(&proof, now.seconds()) {
             return Err(Reason::ProofRevoked);
         }
         Ok(())
@@ -193,7 +200,12 @@ impl Revocations {
             ),
             (RevocationKind::EmailInSession, email_in_session.as_deref()),
         ];
-        self.cover(proof.issuer, &marks, proof.issued, now)
+        let proof = MarkedProof {
+            issuer: proof.issuer,
+            marks: &marks,
+            issued: proof.issued,
+        };
+        self.cover(&proof, now)
     }
 
     fn ends_certificate(&self, certificate: &CertificateFacts, now: i64) -> bool {
@@ -202,19 +214,17 @@ impl Revocations {
             (RevocationKind::Subject, Some(certificate.holder())),
         ];
         let key = [(RevocationKind::Key, Some(certificate.key.as_str()))];
-        let issued = Some(certificate.not_before);
-        self.cover(&certificate.ca, &of_authority, issued, now) || self.cover("", &key, issued, now)
+        let certified = |issuer, marks| MarkedProof {
+            issuer,
+            marks,
+            issued: Some(certificate.not_before),
+        };
+        self.cover(&certified(&certificate.ca, &of_authority), now)
+            || self.cover(&certified("", &key), now)
     }
 
-    fn cover(
-        &self,
-        issuer: &str,
-        marks: &[(RevocationKind, Option<&str>)],
-        issued: Option<i64>,
-        now: i64,
-    ) -> bool {
-        self.listed.table().covers(issuer, marks, issued, now)
-            || self.heard.covers(issuer, marks, issued, now)
+    fn cover(&self, proof: &MarkedProof<'_>, now: i64) -> bool {
+        self.listed.table().covers(proof, now) || self.heard.covers(proof, now)
     }
 }
 

@@ -20,8 +20,10 @@ pub fn revocations_schema() -> serde_json::Value {
 pub(super) struct RawRevocations {
     /// The version of this format: 1.
     pub version: Spanned<u32>,
+    /// How many entries there are: a file with fewer or more was cut or put together wrongly, and is not taken. Default: not
+    /// compared.
+    pub entries: Option<Spanned<u32>>,
     /// At most 20,000.
-    #[serde(default)]
     pub revocations: Vec<Spanned<RawRevocation>>,
 }
 

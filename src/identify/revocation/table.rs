@@ -30,6 +30,14 @@ struct ByKind {
     keys: ValueMarks,
 }
 
+/// What a proof says of itself, by kind.
+pub(super) struct MarkedProof<'a> {
+    pub issuer: &'a str,
+    pub marks: &'a [(RevocationKind, Option<&'a str>)],
+    /// Unix seconds.
+    pub issued: Option<i64>,
+}
+
 /// What is revoked of one value.
 #[derive(Clone, Copy)]
 struct RevokedMark {
@@ -85,21 +93,17 @@ impl RevocationTable {
         }
     }
 
-    /// Whether any of these values is revoked for a proof that was issued then; one that does not say when counts as old.
-    pub(super) fn covers(
-        &self,
-        issuer: &str,
-        marks: &[(RevocationKind, Option<&str>)],
-        issued: Option<i64>,
-        now: i64,
-    ) -> bool {
-        let Some(by_kind) = self.issuers.get(issuer) else {
+    /// Whether any of the proof's values is revoked; one that does not say when it was issued counts as old.
+    pub(super) fn covers(&self, proof: &MarkedProof<'_>, now: i64) -> bool {
+        let Some(by_kind) = self.issuers.get(proof.issuer) else {
             return false;
         };
-        marks.iter().any(|(kind, value)| {
+        proof.marks.iter().any(|(kind, value)| {
             let known = value.and_then(|value| by_kind.of(*kind).get(value));
             known.is_some_and(|known| {
-                let is_old = issued.is_none_or(|issued| issued < known.issued_before);
+                let is_old = proof
+                    .issued
+                    .is_none_or(|issued| issued < known.issued_before);
                 now < known.until && is_old
             })
         })

@@ -13,22 +13,12 @@ const EVENT: &str = "http://schemas.openid.net/event/backchannel-logout";
 
 /// A logout token with changes to its header and claims (`null` takes a member away).
 fn logout_token(desk: &Desk, key: &TestKey, header: Value, changes: Value) -> String {
-    let mut whole = [
+    let whole = [
         json!({"alg": "RS256", "kid": "rs", "typ": "logout+jwt"}),
         json!({"iss": desk.issuer.issuer, "aud": "web", "iat": NOW - 1, "exp": NOW + 120, "jti": "l-1",
                "events": {EVENT: {}}, "sid": "s-1"}),
     ];
-    for (members, changes) in whole.iter_mut().zip([header, changes]) {
-        let members = members.as_object_mut().unwrap();
-        for (name, value) in changes.as_object().unwrap() {
-            match value {
-                Value::Null => drop(members.remove(name)),
-                value => drop(members.insert(name.clone(), value.clone())),
-            }
-        }
-    }
-    let [header, claims] = whole.map(|members| members.to_string());
-    key.token_of_texts("RS256", &header, &claims)
+    key.token_of_changed("RS256", whole, [header, changes])
 }
 
 async fn told(desk: &Desk, token: &str) -> Result<usize, &'static str> {

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::forge::{Folder, ISSUER, NOW, OTHER_RSA, RSA, TestKey, World, issuer, verdict};
 use super::super::{Identifier, IssuerSettings, KeySource, TransmitterSettings};
+use super::desk::Desk;
 use crate::reason::Reason;
 use crate::secret::SecretRef;
 
@@ -35,18 +36,7 @@ fn stage(with_bearer: bool) -> Stage {
         issuer: "https://other.example/".to_owned(),
         ..idp.clone()
     };
-    let signals = IssuerSettings {
-        name: "signals".to_owned(),
-        issuer: TRANSMITTER.to_owned(),
-        audiences: vec!["https://gateway.example".to_owned()],
-        ..issuer(keys("signals.json", &OTHER_RSA))
-    };
-    let bearer = SecretRef::File(folder.write("bearer", BEARER));
-    let transmitter = TransmitterSettings {
-        source: signals,
-        issuers: vec!["idp".to_owned()],
-        token: with_bearer.then_some(bearer),
-    };
+    let transmitter = transmitter(&folder, with_bearer);
     let issuers = [idp, other];
     let identifier = world.identifier(&issuers, None);
     let identifier = identifier.with_transmitters(&[transmitter], None).unwrap();
@@ -58,25 +48,32 @@ fn stage(with_bearer: bool) -> Stage {
     }
 }
 
+/// `signals`, which speaks for `idp`.
+fn transmitter(folder: &Folder, with_bearer: bool) -> TransmitterSettings {
+    let keys = json!({"keys": [OTHER_RSA.jwk_with(json!({"kid": "rs"}))]});
+    let keys = KeySource::File(folder.write("signals.json", keys.to_string()));
+    let bearer = SecretRef::File(folder.write("bearer", BEARER));
+    TransmitterSettings {
+        source: IssuerSettings {
+            name: "signals".to_owned(),
+            issuer: TRANSMITTER.to_owned(),
+            audiences: vec!["https://gateway.example".to_owned()],
+            ..issuer(keys)
+        },
+        issuers: vec!["idp".to_owned()],
+        token: with_bearer.then_some(bearer),
+    }
+}
+
 /// A session-revoked about ada, with changes (`null` takes a member away).
 fn event(key: &TestKey, header: Value, changes: Value) -> String {
-    let mut whole = [
+    let whole = [
         json!({"alg": "RS256", "kid": "rs", "typ": "secevent+jwt"}),
         json!({"iss": TRANSMITTER, "aud": "https://gateway.example", "iat": NOW, "jti": "e-1",
                "sub_id": {"format": "iss_sub", "iss": ISSUER, "sub": "ada"},
                "events": {format!("{CAEP}session-revoked"): {"event_timestamp": NOW - 5}}}),
     ];
-    for (members, changes) in whole.iter_mut().zip([header, changes]) {
-        let members = members.as_object_mut().unwrap();
-        for (name, value) in changes.as_object().unwrap() {
-            match value {
-                Value::Null => drop(members.remove(name)),
-                value => drop(members.insert(name.clone(), value.clone())),
-            }
-        }
-    }
-    let [header, claims] = whole.map(|members| members.to_string());
-    key.token_of_texts("RS256", &header, &claims)
+    key.token_of_changed("RS256", whole, [header, changes])
 }
 
 async fn told(identifier: &Identifier, token: &str) -> Result<usize, &'static str> {
@@ -116,6 +113,10 @@ async fn each_check_of_a_security_event_token() {
         (json!({"aud": [1]}), Err("token_claims")),
         (json!({"iat": null}), Err("token_claims")),
         (json!({"iat": NOW + 31}), Err("token_not_yet_valid")),
+        (json!({"iat": NOW - 24 * 3600}), Ok(1)),
+        (json!({"iat": NOW - 25 * 3600}), Err("security_event_old")),
+        (json!({"iat": 0}), Err("security_event_old")),
+        (json!({"iat": i64::MIN}), Err("token_claims")),
         (json!({"jti": null}), Err("token_claims")),
         (json!({"jti": ""}), Err("token_claims")),
         (json!({"sub": "ada"}), Err("token_type")),
@@ -216,6 +217,31 @@ async fn a_token_that_comes_again_is_acknowledged() {
     let ada = RSA.token("RS256", "rs", json!({}));
     assert_eq!(verdict(&fresh, &ada).await, Err("proof_revoked"));
     drop(stage.folder);
+}
+
+/// Scenario: sessions live for a week and tokens for a day; events about ada come after days. Guarantees: one is taken as long as
+/// there may be a session that it ends, and remembered until the last session of its time is over.
+#[tokio::test]
+async fn an_event_is_remembered_as_long_as_sessions_live() {
+    const HOUR: i64 = 3600;
+    let week = std::time::Duration::from_secs(168 * 3600);
+    let desk = Desk::open_with(|settings, _| settings.lifetime = week).await;
+    let transmitters = [transmitter(&desk.folder, false)];
+    let room = desk.identifier.with_transmitters(&transmitters, None);
+    let room = room.unwrap();
+    for (hours, expected) in [
+        (0, Ok(vec![NOW + 168 * HOUR])),
+        (167, Ok(vec![NOW + 168 * HOUR])),
+        (169, Err(Reason::SecurityEventOld)),
+    ] {
+        let changes = json!({"iat": NOW - hours * HOUR, "jti": format!("old {hours}"),
+                             "sub_id": {"format": "opaque", "id": "ada"}});
+        let token = event(&OTHER_RSA, json!({}), changes);
+        let told = room.security_event(token.as_bytes(), None).await;
+        let until: Result<Vec<i64>, Reason> =
+            told.map(|told| told.revocations.iter().map(|one| one.until).collect());
+        assert_eq!(until, expected, "{hours} hours");
+    }
 }
 
 /// Scenario: the push must show a bearer token. Guarantees: without it, or with another, nothing is taken.
