@@ -3,7 +3,8 @@
 //! What it does: serves `/metrics /startupz /livez /readyz /credentials /audit/checkpoint` on a listener, a thread and a runtime of its
 //! own, so that neither a flood of calls nor a scrape disturbs the other. What it refuses to know: calls,
 //! secrets, and how to change anything. Invariants: read-only; nothing secret is ever shown; a new connection always
-//! finds a place, so that connections that ask nothing cannot keep a probe out.
+//! finds a place, so that connections that ask nothing cannot keep a probe out; what tells of credentials or the trail leaves a
+//! record, so that there are few such answers a second, and no flood of records.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -20,13 +21,22 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::TcpListener;
 use tokio::task::AbortHandle;
 
+use crate::audit::{Record, timestamp};
+use crate::clock::UnixMillis;
+use crate::lock::Mutex;
 use crate::media_type;
+use crate::profiles::AUDIT_READ;
+use crate::reason::Reason;
 use crate::state::{Shared, Unbound};
+use crate::telemetry::EventName;
 
 /// Scrapers and probes at once; beyond it, the connection whose last request is longest ago is closed.
 const CONNECTIONS_LIMIT: usize = 64;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECTION_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// Answers in a second that leave a record each.
+const READS_PER_SECOND: u32 = 10;
 
 /// Why the operator's listener does not start.
 #[derive(Debug, thiserror::Error)]
@@ -105,10 +115,45 @@ impl Seats {
     }
 }
 
+/// How many answers that leave a record there were in the present second.
+#[derive(Debug)]
+struct ReadRate {
+    /// Unix time.
+    second: i64,
+    answered: u32,
+    /// Refused since the last that was answered.
+    refused: u64,
+}
+
+impl ReadRate {
+    fn new() -> Self {
+        ReadRate {
+            second: i64::MIN,
+            answered: 0,
+            refused: 0,
+        }
+    }
+
+    /// How many were refused before this one; `None`: it is refused as well.
+    fn admit(&mut self, now: UnixMillis) -> Option<u64> {
+        if self.second != now.seconds() {
+            self.second = now.seconds();
+            self.answered = 0;
+        }
+        if self.answered >= READS_PER_SECOND {
+            self.refused += 1;
+            return None;
+        }
+        self.answered += 1;
+        Some(std::mem::take(&mut self.refused))
+    }
+}
+
 async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     let mut seats = Seats::default();
+    let reads = Arc::new(Mutex::new(ReadRate::new()));
     loop {
-        let Ok((stream, _)) = socket.accept().await else {
+        let Ok((stream, peer)) = socket.accept().await else {
             tokio::time::sleep(Duration::from_millis(50)).await;
             continue;
         };
@@ -116,10 +161,11 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
         let (shared, turns) = (shared.clone(), seats.turns.clone());
         let used = Arc::new(AtomicU64::new(Seats::turn(&turns)));
         let asked = used.clone();
+        let reads = reads.clone();
         let serving = tokio::spawn(async move {
             let service = service_fn(|request| {
                 asked.store(Seats::turn(&turns), Ordering::Relaxed);
-                let answer = answer(&request, &shared);
+                let answer = answer(&request, &shared, (peer, &*reads));
                 async move { Ok::<_, Infallible>(answer) }
             });
             let connection = hyper::server::conn::http1::Builder::new()
@@ -137,7 +183,11 @@ async fn accept(socket: TcpListener, shared: Arc<Shared>) {
     }
 }
 
-fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
+fn answer(
+    request: &Request<Incoming>,
+    shared: &Shared,
+    reader: (SocketAddr, &Mutex<ReadRate>),
+) -> Response<Full<Bytes>> {
     if request.method() != Method::GET && request.method() != Method::HEAD {
         return text(
             StatusCode::METHOD_NOT_ALLOWED,
@@ -167,29 +217,70 @@ fn answer(request: &Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>>
                 serde_json::to_vec(&readiness).unwrap_or_default().into(),
             )
         }
-        "/credentials" => text(
-            StatusCode::OK,
-            media_type::JSON,
-            serde_json::to_vec(&shared.credentials())
-                .unwrap_or_default()
-                .into(),
-        ),
-        "/audit/checkpoint" => match shared.trail.checkpoint() {
-            Some(note) => text(
-                StatusCode::OK,
-                "text/plain; charset=utf-8",
-                note.to_string().into(),
-            ),
-            None => text(
-                StatusCode::NOT_FOUND,
-                media_type::TEXT,
-                "there is no checkpoint: `vault.audit_keys` makes them\n".into(),
-            ),
-        },
+        path @ ("/credentials" | "/audit/checkpoint") => recorded(request, path, shared, reader),
         _ => text(
             StatusCode::NOT_FOUND,
             media_type::TEXT,
             "/metrics /startupz /livez /readyz /credentials /audit/checkpoint\n".into(),
+        ),
+    }
+}
+
+/// An answer that tells of credentials or of the trail: within their rate, and with a record of each.
+fn recorded(
+    request: &Request<Incoming>,
+    path: &str,
+    shared: &Shared,
+    (address, reads): (SocketAddr, &Mutex<ReadRate>),
+) -> Response<Full<Bytes>> {
+    let now = shared.clock.now();
+    let Some(refused) = reads.lock().admit(now) else {
+        let told = "each of these answers leaves a record: come again in a second\n";
+        let mut busy = text(StatusCode::TOO_MANY_REQUESTS, media_type::TEXT, told.into());
+        let second = HeaderValue::from_static("1");
+        busy.headers_mut().insert(header::RETRY_AFTER, second);
+        return busy;
+    };
+    let (operation, response) = match path {
+        "/credentials" => ("gateway.credentials.read", credentials(shared)),
+        _ => (AUDIT_READ, checkpoint(shared)),
+    };
+    shared.metrics.event(EventName::AdminRead);
+    shared.trail.note(Record {
+        time: timestamp(now.0),
+        request_id: shared.request_id(),
+        event: EventName::AdminRead,
+        listener: Some("admin".to_owned()),
+        client_address: Some(address.to_string()),
+        http_method: Some(request.method().as_str().into()),
+        path: Some(path.into()),
+        operation: Some(operation.into()),
+        decision: Some("allow"),
+        reason: Reason::AdminShown,
+        detail: (refused > 0).then(|| format!("{refused} more were refused before").into()),
+        policy_version: shared.snapshot.load().policy.version().to_owned(),
+        status: Some(response.status().as_u16()),
+        ..Record::default()
+    });
+    response
+}
+
+fn credentials(shared: &Shared) -> Response<Full<Bytes>> {
+    let rows = serde_json::to_vec(&shared.credentials()).unwrap_or_default();
+    text(StatusCode::OK, media_type::JSON, rows.into())
+}
+
+fn checkpoint(shared: &Shared) -> Response<Full<Bytes>> {
+    match shared.trail.checkpoint() {
+        Some(note) => text(
+            StatusCode::OK,
+            "text/plain; charset=utf-8",
+            note.to_string().into(),
+        ),
+        None => text(
+            StatusCode::NOT_FOUND,
+            media_type::TEXT,
+            "there is no checkpoint: `vault.audit_keys` makes them\n".into(),
         ),
     }
 }
@@ -204,4 +295,26 @@ fn text(status: StatusCode, media_type: &'static str, body: Bytes) -> Response<F
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn answers_with_a_record_are_few() {
+        let mut rate = ReadRate::new();
+        for (millis, answered, refused) in [(0, 10, 5), (999, 0, 3), (1000, 10, 0), (500, 10, 1)] {
+            let now = UnixMillis(millis);
+            let before = rate.refused;
+            for number in 0..answered {
+                let told = if number == 0 { before } else { 0 };
+                assert_eq!(rate.admit(now), Some(told), "{millis}");
+            }
+            for _ in 0..refused {
+                assert_eq!(rate.admit(now), None, "{millis}");
+            }
+        }
+        assert_eq!(rate.admit(UnixMillis(9000)), Some(1));
+    }
 }

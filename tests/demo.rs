@@ -11,6 +11,7 @@
 mod asked;
 mod client_tokens;
 mod explain;
+mod hostile_trails;
 mod certificates;
 mod commands;
 mod egress;
@@ -18,8 +19,10 @@ mod init;
 mod past;
 pub mod program;
 mod sealed;
+mod second_reader;
 mod shape;
 mod svids;
+mod tools;
 mod trail;
 mod verdicts;
 
@@ -111,6 +114,10 @@ fn the_demo_tells_the_main_job() {
         "aws       asked 3 times for 4 calls",
         "received 16 requests: the calls that passed, and nothing else",
         "the line  `backend: next`, at the app shop in policy.yaml",
+        "sealed by demo/gw-1",
+        "as it was sealed: ",
+        " is in demo/gw-1 at ",
+        "wrong: copy.jsonl:",
         "lost      0",
         "doubled   0",
         "Everything went as told.",

@@ -4,12 +4,12 @@
 //! know: what a record means, and how files are named. Invariants: one line is held at a time, and no longer one than
 //! `LINE_LIMIT_BYTES`; what is longer, or has no number, is given as it is, because a reader must say so.
 
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek as _, SeekFrom};
 use std::path::Path;
 
 /// The longest line that is held whole, in bytes: a record has a few KiB, and many parts.
-const LINE_LIMIT_BYTES: u64 = 1 << 20;
+pub(super) const LINE_LIMIT_BYTES: u64 = 1 << 20;
 const BUFFER_BYTES: usize = 256 << 10;
 /// What a zstd frame may ask to be kept, as a power of two: 128 MiB, the command line's own bound.
 const WINDOW_LOG: u32 = 27;
@@ -40,7 +40,7 @@ impl TrailLine<'_> {
     }
 }
 
-/// A file of the trail that is read.
+/// A file of the trail that is read, line by line.
 pub(crate) struct TrailReader {
     input: Box<dyn BufRead>,
     line: Vec<u8>,
@@ -49,16 +49,8 @@ pub(crate) struct TrailReader {
 impl TrailReader {
     /// Opens it; what it is compressed with is told by how it begins.
     pub(crate) fn open(path: &Path) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        let mut begin = [0; 4];
-        let mut length = 0;
-        while let Some(rest) = begin.get_mut(length..).filter(|rest| !rest.is_empty()) {
-            match file.read(rest)? {
-                0 => break,
-                read => length += read,
-            }
-        }
-        file.seek(SeekFrom::Start(0))?;
+        let mut file = open_plain(path)?;
+        let begin = head(&mut file)?;
         let input: Box<dyn BufRead> = match begin {
             [0x1f, 0x8b, ..] => {
                 let plain = flate2::read::MultiGzDecoder::new(file);
@@ -76,7 +68,7 @@ impl TrailReader {
 
     /// Opens a plain file from a place on.
     pub(crate) fn open_at(path: &Path, offset: u64) -> io::Result<Self> {
-        let mut file = File::open(path)?;
+        let mut file = open_plain(path)?;
         file.seek(SeekFrom::Start(offset))?;
         Ok(Self::of(Box::new(BufReader::with_capacity(
             BUFFER_BYTES,
@@ -105,6 +97,40 @@ impl TrailReader {
             is_ended: text.is_some(),
         }))
     }
+}
+
+/// The first bytes of a file, by which its form is told; it is read from its begin again.
+fn head(file: &mut File) -> io::Result<[u8; 4]> {
+    let mut begin = [0; 4];
+    let mut length = 0;
+    while let Some(rest) = begin.get_mut(length..).filter(|rest| !rest.is_empty()) {
+        match file.read(rest)? {
+            0 => break,
+            read => length += read,
+        }
+    }
+    file.seek(SeekFrom::Start(0))?;
+    Ok(begin)
+}
+
+/// Whether a file is compressed.
+pub(super) fn is_packed(path: &Path) -> io::Result<bool> {
+    let begin = head(&mut open_plain(path)?)?;
+    Ok(matches!(begin, [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd]))
+}
+
+/// Opens a file, and nothing else: opening a pipe would wait for its writer, and a device has no end.
+pub(crate) fn open_plain(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.read(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::custom_flags(&mut options, libc::O_NONBLOCK);
+    let file = options.open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    let why = "it is a folder, a pipe or a device, and no file";
+    Err(io::Error::new(io::ErrorKind::InvalidInput, why))
 }
 
 #[cfg(test)]

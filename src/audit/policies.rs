@@ -9,11 +9,9 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-use aws_lc_rs::digest::{SHA256, digest};
-use data_encoding::HEXLOWER;
-
 use super::AuditSettings;
 use super::sequence::named_beside;
+use crate::authorize::{Policy, policy_digest};
 use crate::causes::chain;
 
 const SUFFIX: &str = ".yaml";
@@ -49,16 +47,12 @@ fn folder(audit: &Path) -> PathBuf {
     named_beside(audit, ".policies")
 }
 
-/// The SHA-256 of a policy's bytes, lower-case hexadecimal; a version is its first digits.
-fn policy_digest(text: &str) -> String {
-    HEXLOWER.encode(digest(&SHA256, text.as_bytes()).as_ref())
-}
-
-/// Keeps the text beside the trail, if that is a file, and says so behind an event's words if it `is_new` or cannot be kept. A disk that does
+/// Keeps the policy beside the trail, if that is a file, and says so behind an event's words if it `is_new` or cannot be kept. A disk that does
 /// not take it holds up no policy: what a policy withdraws must not go on.
-pub(crate) fn told_kept(audit: &AuditSettings, text: &str, is_new: bool) -> String {
-    let digest = policy_digest(text);
-    let kept = audit.file.as_deref().map(|file| keep_policy(file, text));
+pub(crate) fn told_kept(audit: &AuditSettings, policy: &Policy, is_new: bool) -> String {
+    let digest = policy.sha256();
+    let file = audit.file.as_deref();
+    let kept = file.map(|file| keep_policy(file, policy.source(), digest));
     match kept.transpose() {
         Ok(_) if is_new => format!("; policy sha256:{digest}"),
         Ok(_) => String::new(),
@@ -74,18 +68,19 @@ pub(crate) fn told_kept(audit: &AuditSettings, text: &str, is_new: bool) -> Stri
 }
 
 /// Keeps the text beside the trail, if the trail is a file; says where. What is there already stays as it is.
-fn keep_policy(audit: &Path, text: &str) -> Result<Option<PathBuf>, KeptPolicyFault> {
+fn keep_policy(audit: &Path, text: &str, digest: &str) -> Result<Option<PathBuf>, KeptPolicyFault> {
     let is_file = fs::metadata(audit).is_ok_and(|found| found.is_file());
     if !is_file {
         return Ok(None);
     }
     let folder = folder(audit);
-    let file = folder.join(policy_digest(text) + SUFFIX);
+    let file = folder.join(digest.to_owned() + SUFFIX);
     let at = |path: &Path| {
         let path = path.to_owned();
         |cause| KeptPolicyFault::File { path, cause }
     };
-    if fs::read(&file).is_ok_and(|kept| kept == text.as_bytes()) {
+    let is_there = fs::metadata(&file).is_ok_and(|found| found.is_file());
+    if is_there && fs::read(&file).is_ok_and(|kept| kept == text.as_bytes()) {
         return Ok(Some(file));
     }
     fs::create_dir_all(&folder).map_err(at(&folder))?;
@@ -139,8 +134,8 @@ pub(crate) fn kept_policy(audit: &Path, version: &str) -> Result<KeptPolicy, Kep
         }
     }
     let (file, digest) = found.ok_or_else(unknown)?;
-    let length = fs::metadata(&file).map_or(0, |found| found.len());
-    if length > LIMIT_BYTES {
+    let is_whole = |found: fs::Metadata| found.is_file() && found.len() <= LIMIT_BYTES;
+    if !fs::metadata(&file).is_ok_and(is_whole) {
         return Err(KeptPolicyFault::Changed(file));
     }
     let text = fs::read_to_string(&file).map_err(|cause| KeptPolicyFault::File {
@@ -156,6 +151,10 @@ pub(crate) fn kept_policy(audit: &Path, version: &str) -> Result<KeptPolicy, Kep
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn keep_policy(audit: &Path, text: &str) -> Result<Option<PathBuf>, KeptPolicyFault> {
+        super::keep_policy(audit, text, &policy_digest(text))
+    }
 
     /// Scenario: a policy is kept twice, and another; then files of the folder are changed, doubled, half written and taken away.
     /// Guarantees: the text that decided is found by its version, and never another.

@@ -11,6 +11,7 @@ use std::ops::Deref;
 use serde::Serialize;
 
 use crate::accept::ShownCertificate;
+use crate::clock::UnixMillis;
 use crate::reason::Reason;
 use crate::telemetry::{EventName, text};
 
@@ -370,6 +371,14 @@ pub fn timestamp(unix_millis: i64) -> String {
     String::from_utf8_lossy(&text).into_owned()
 }
 
+/// A time as records and people write it, RFC 3339; `None` for what is none.
+pub(crate) fn moment(text: &str) -> Option<UnixMillis> {
+    let format = &time::format_description::well_known::Rfc3339;
+    let moment = time::OffsetDateTime::parse(text, format).ok()?;
+    let millis = moment.unix_timestamp_nanos().div_euclid(1_000_000);
+    i64::try_from(millis).ok().map(UnixMillis)
+}
+
 /// The same of years that have other than four digits.
 fn distant_timestamp(unix_millis: i64) -> String {
     const FORMAT: &[time::format_description::FormatItem<'_>] = time::macros::format_description!(
@@ -398,6 +407,7 @@ mod tests {
         ] {
             assert_eq!(timestamp(millis), expected);
             assert_eq!(distant_timestamp(millis), expected);
+            assert_eq!(moment(expected), Some(UnixMillis(millis)), "{expected}");
         }
         for millis in [253_402_300_800_000, -62_167_219_200_001, i64::MAX, i64::MIN] {
             assert_eq!(timestamp(millis), distant_timestamp(millis), "{millis}");

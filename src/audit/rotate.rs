@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::RotationSettings;
 use super::lines::TrailReader;
+use super::record::moment;
 use super::sequence::named_beside;
 use super::sink::FilePlace;
 use crate::clock::{Clock, UnixMillis};
@@ -98,10 +99,7 @@ fn first_record(path: &Path) -> Option<(u64, UnixMillis)> {
         .then(|| TrailReader::open_at(path, 0).ok())??;
     let line = reader.next_line().ok()??;
     let head: Head = serde_json::from_slice(line.text).ok()?;
-    let format = &time::format_description::well_known::Rfc3339;
-    let time = time::OffsetDateTime::parse(&head.time, format).ok()?;
-    let millis = time.unix_timestamp_nanos() / 1_000_000;
-    Some((line.seq()?, UnixMillis(i64::try_from(millis).ok()?)))
+    Some((line.seq()?, moment(&head.time)?))
 }
 
 #[cfg(test)]

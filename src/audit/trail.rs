@@ -8,7 +8,7 @@
 use std::fs::OpenOptions;
 use std::io;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -32,6 +32,8 @@ use crate::lock::Mutex;
 const PREDECESSOR_PATIENCE: Duration = Duration::from_secs(60);
 /// The front of the trail; shared by all calls.
 pub struct Trail {
+    /// Where records go, if that is a file.
+    file: Option<PathBuf>,
     queue: mpsc::Sender<QueueEntry>,
     /// What records in the queue, and those to come for which a slot is held, may take.
     memory: Arc<Budget>,
@@ -128,6 +130,7 @@ impl Trail {
         let places = Budget::new((settings.queue_records.max(1) as u64).saturating_add(1));
         let writer = Mutex::new(Some(writer));
         Ok(Trail {
+            file: settings.file.clone(),
             queue,
             memory,
             places,
@@ -175,6 +178,11 @@ impl Trail {
     /// What the process before left of a line, and was cut off.
     pub(crate) fn cut_bytes(&self) -> u64 {
         self.cut_bytes
+    }
+
+    /// The file that records are appended to.
+    pub(crate) fn file(&self) -> Option<PathBuf> {
+        self.file.clone()
     }
 
     /// The newest signed checkpoint, as a note.

@@ -210,7 +210,7 @@ impl Checker<'_> {
         let wanted = Wanted::new(ownership.watched().iter().map(|name| &**name));
         Policy {
             backends: self.around.backends.clone(),
-            version: digest(text).into(),
+            sha256: policy_digest(text).into(),
             source: text.into(),
             organization: self.around.organization.to_owned(),
             profile: profile.clone(),
@@ -490,7 +490,8 @@ impl Checker<'_> {
     }
 }
 
-fn digest(text: &str) -> String {
+/// The SHA-256 of a policy's bytes, 64 lower-case hexadecimal digits; a version is its first 16.
+pub(crate) fn policy_digest(text: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, text.as_bytes());
-    HEXLOWER.encode(digest.as_ref().get(..8).unwrap_or_default())
+    HEXLOWER.encode(digest.as_ref())
 }

@@ -26,7 +26,7 @@ mod view;
 pub use assign::{Assignment, By};
 pub use binding::Effect;
 pub use check::{AwsAccounts, PolicySurroundings};
-pub(crate) use check::{CertificateAuthority, TrustDomainIssuer};
+pub(crate) use check::{CertificateAuthority, TrustDomainIssuer, policy_digest};
 pub(crate) use permit::{Denial, Permit};
 pub use raw::policy_schema;
 pub(crate) use reach::Reach;
@@ -53,10 +53,14 @@ use self::permissions::PermissionSet;
 use self::quotas::Quotas;
 use self::subject::{IssuerName, Subject};
 
+/// Of a policy's SHA-256, what is its version.
+const VERSION_DIGITS: usize = 16;
+
 /// A checked policy file. Made by `Policy::load`; never changes.
 #[derive(Debug)]
 pub struct Policy {
-    version: Arc<str>,
+    /// Of the file's bytes, in lower-case hexadecimal.
+    sha256: Arc<str>,
     /// The file's text.
     source: Arc<str>,
     organization: String,
@@ -150,7 +154,12 @@ impl Policy {
 
     /// The first 16 hexadecimal digits of the SHA-256 of the file's bytes.
     pub fn version(&self) -> &str {
-        &self.version
+        self.sha256.get(..VERSION_DIGITS).unwrap_or_default()
+    }
+
+    /// The SHA-256 of the file's bytes, in lower-case hexadecimal.
+    pub(crate) fn sha256(&self) -> &str {
+        &self.sha256
     }
 
     /// The file's text, as it was read.

@@ -105,7 +105,7 @@ impl Policy {
         }
         let matched = self.matched(facts, row.permission_id, None, now);
         let reach = Reach {
-            policy: self.version.clone(),
+            policy: self.sha256.clone(),
             operation,
             permission: row.permission_id,
             at: now,
@@ -156,7 +156,7 @@ impl Policy {
 
     /// Whether this policy made it: another one numbers its apps and bindings differently.
     pub(super) fn made(&self, reach: &Reach) -> bool {
-        Arc::ptr_eq(&self.version, &reach.policy)
+        Arc::ptr_eq(&self.sha256, &reach.policy)
     }
 
     /// Whether the caller may write there, project or not.

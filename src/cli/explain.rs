@@ -34,6 +34,7 @@ use crate::pem::{self, PemFault};
 use crate::profiles::{Host, Profile};
 use crate::reason::Reason;
 use crate::route;
+use crate::telemetry::text;
 use crate::transform::proven_mark;
 
 /// How long an issuer's keys are waited for.
@@ -477,9 +478,13 @@ fn print(story: &Explanation, output: Output) {
     }
 }
 
+/// Of a text that is printed.
+const TEXT_LIMIT_BYTES: usize = 16 << 10;
+
 fn plain(value: &Value) -> String {
     match value {
-        Value::String(text) => text.clone(),
+        // Out of a record that may be forged, too: nothing that a terminal takes for an order.
+        Value::String(said) => text::line(said, TEXT_LIMIT_BYTES).into_owned(),
         Value::Object(members) => members
             .iter()
             .map(|(name, value)| format!("{name}={}", plain(value)))

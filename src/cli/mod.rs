@@ -197,7 +197,8 @@ pub struct ExplainArguments {
     /// A call of the past, by its request id: what its record says, and what the policy of then decides on it.
     #[arg(long, value_name = "REQUEST_ID", group = "evidence", conflicts_with_all = ["method", "path", "headers", "attributes"])]
     pub record: Option<String>,
-    /// A file of the audit trail to look for the record in; may be given more than once. Default: `audit.file`.
+    /// A file of the audit trail to look for the record in; may be given more than once. Default: `audit.file`, and
+    /// the files beside it that were rotated away.
     #[arg(long, value_name = "FILE", requires = "record")]
     pub trail: Vec<PathBuf>,
     /// A file with a token; it is verified as in a call.

@@ -173,7 +173,7 @@ fn rotation(report: &mut ConfigFindings<'_>, raw: &RawAudit) -> Option<RotationS
             Some(size),
             "audit.rotate.size",
             1 << 30,
-            1 << 20..=1 << 40,
+            1 << 16..=1 << 40,
         )
     });
     let least = Duration::from_secs(60);

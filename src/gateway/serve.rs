@@ -123,7 +123,7 @@ impl Gateway {
             .reloaded(true, shared.clock.now().0 as f64 / 1000.0);
         shared.tell_of_the_process_before();
         let version = concat!("lightkeeper ", env!("CARGO_PKG_VERSION"));
-        let told = version.to_owned() + &told_kept(&plan.audit, plan.policy.source(), true);
+        let told = version.to_owned() + &told_kept(&plan.audit, &plan.policy, true);
         shared.event(EventName::Start, Reason::Started, Some(told));
         shared.revoked_by_file(None);
         tokio::spawn(watch_sources(Arc::downgrade(&shared)));
@@ -224,7 +224,7 @@ impl Gateway {
         self.shared.trail.reopen();
         // Behind the swap: a disk that hangs does not keep the old policy in force.
         let is_new = before.policy.version() != version;
-        let changed = changed + &told_kept(&self.audit, plan.policy.source(), is_new);
+        let changed = changed + &told_kept(&self.audit, &plan.policy, is_new);
         tracing::info!(
             policy_version = version,
             changed,

@@ -12,6 +12,7 @@ pub(crate) mod learned_bounds;
 pub(crate) mod live;
 pub(crate) mod passing;
 pub(crate) mod recent;
+pub(crate) mod searches;
 pub(crate) mod watches;
 
 pub(crate) use delivered::{ExportDigest, Likeness, PartKey, PartScope, Remembered, Sender};

@@ -66,6 +66,15 @@ impl Caller {
         }
     }
 
+    #[cfg(test)]
+    pub(super) fn named(issuer: &str, subject: &str) -> Self {
+        Caller {
+            issuer: Arc::from(issuer),
+            subject: Arc::from(subject),
+            subject_claim: None,
+        }
+    }
+
     /// Whether these facts are of the same caller.
     pub(crate) fn is(&self, facts: &Facts) -> bool {
         self.issuer == facts.issuer
@@ -244,11 +253,7 @@ mod tests {
         Ended {
             at: number as i64,
             request_id: format!("id-{number}").into(),
-            who: who.map(|subject| Caller {
-                issuer: Arc::from("okta"),
-                subject: Arc::from(subject),
-                subject_claim: None,
-            }),
+            who: who.map(|subject| Caller::named("okta", subject)),
             http_method: "GET".into(),
             path: "/apps".into(),
             operation: None,

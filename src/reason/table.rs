@@ -536,6 +536,8 @@ reasons! {
         "A call is about to be answered; its own record follows." "";
     CheckpointDue "checkpoint_due" [-] Nothing
         "So many records, or so much time, have come since the last checkpoint of the trail." "";
+    AdminShown "admin_shown" [-] Nothing
+        "The operator's listener showed which credentials there are, or the trail's last checkpoint." "";
     ConfigurationTakenOver "configuration_taken_over" [-] Nothing
         "A new configuration is in force." "";
     ConfigurationRefused "configuration_refused" [-] Operator

@@ -27,6 +27,7 @@ use crate::memory::learned_bounds::LearnedBounds;
 use crate::memory::live::LiveStats;
 use crate::memory::passing::Passing;
 use crate::memory::recent::Recent;
+use crate::memory::searches::TrailSearches;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
 use crate::telemetry::{EventName, LegLabels, Metrics};
@@ -73,6 +74,8 @@ pub struct Shared {
     /// What came in lately, and how calls ended, for people who look.
     pub(crate) live: LiveStats,
     pub(crate) recent: Recent,
+    /// Searches of the audit trail that run now.
+    pub(crate) searches: Arc<TrailSearches>,
     /// The backend's rate limits, divided among callers.
     pub rates: Rates,
     /// Reads under way, and answers of a moment ago.
@@ -201,6 +204,7 @@ impl Shared {
             unproven: FairQueue::new(UNPROVEN_READS),
             live: LiveStats::default(),
             recent: Recent::default(),
+            searches: Arc::default(),
             rates: Rates::default(),
             sharing: Arc::default(),
             event_rate: EventRate::default(),

@@ -49,6 +49,8 @@ events! {
     CheckpointStarted "checkpoint_started";
     Reload "reload";
     ReloadFailed "reload_failed";
+    /// The operator's listener showed credentials or the trail's head.
+    AdminRead "admin_read";
     // Of the backend, at most one a minute and cause.
     CredentialRefused "credential_refused";
     CredentialEchoed "credential_echoed";

@@ -22,6 +22,19 @@ impl LeafRange {
         }
     }
 
+    /// Takes what is left of the first leaves of the tree, before the first that is seen. Whether it tells the hash of this range's
+    /// part of them: not where the range ends among them, unless their edge has its root.
+    pub(crate) fn begin_with(&mut self, gone: &TreeEdge) -> bool {
+        let end = self.leaves.end.min(gone.size());
+        if end <= self.leaves.start {
+            return true;
+        }
+        let edge = gone.part(self.leaves.start, end);
+        let is_told = edge.is_some();
+        self.edge = edge.unwrap_or_default();
+        is_told
+    }
+
     /// Takes the leaf at this index of the tree, if it is one of the range; indices come in ascending order, and those left out
     /// are empty leaves.
     pub(crate) fn see(&mut self, index: u64, leaf: TreeHash) {
@@ -182,6 +195,54 @@ mod tests {
                 .for_each(|range| range.see(index as u64, TreeHash::of_leaf(leaf)));
         }
         ranges.into_iter().map(LeafRange::root).collect()
+    }
+
+    /// Scenario: trees of every small size, of which every beginning is gone but for its edge. Guarantees: each leaf that is there is
+    /// proven as before, and so is the growth from every size that is not gone; what cannot be told any more is said.
+    #[test]
+    fn what_is_there_is_proven_when_the_beginning_is_gone() {
+        let edge_of = |leaves: &[Vec<u8>]| {
+            let mut edge = TreeEdge::default();
+            leaves
+                .iter()
+                .for_each(|leaf| edge.push(TreeHash::of_leaf(leaf)));
+            edge
+        };
+        let all: Vec<Vec<u8>> = (1..=40u8).map(|leaf| vec![leaf; 3]).collect();
+        for size in 1..=all.len() {
+            for gone in 0..=size {
+                let edge = edge_of(&all[..gone]);
+                let proof = |mut ranges: Vec<LeafRange>| -> Option<Vec<TreeHash>> {
+                    let told = ranges.iter_mut().all(|range| range.begin_with(&edge));
+                    for (index, leaf) in all.iter().enumerate().take(size).skip(gone) {
+                        let leaf = TreeHash::of_leaf(leaf);
+                        ranges
+                            .iter_mut()
+                            .for_each(|range| range.see(index as u64, leaf));
+                    }
+                    told.then(|| ranges.into_iter().map(LeafRange::root).collect())
+                };
+                let root = edge_of(&all[..size]).root();
+                for index in gone..size {
+                    let hashes = proof(inclusion_ranges(index as u64, size as u64));
+                    let place = (index as u64, TreeHash::of_leaf(&all[index]));
+                    let holds = hashes.is_some_and(|hashes| {
+                        verify_inclusion(place, &hashes, (size as u64, root))
+                    });
+                    assert!(holds, "{index} of {size} without {gone}");
+                }
+                for from in 1..=size {
+                    let earlier = (from as u64, edge_of(&all[..from]).root());
+                    let hashes = proof(consistency_ranges(from as u64, size as u64));
+                    let holds = hashes
+                        .map(|hashes| verify_consistency(earlier, &hashes, (size as u64, root)));
+                    match from >= gone {
+                        true => assert_eq!(holds, Some(true), "{from} of {size} without {gone}"),
+                        false => assert_ne!(holds, Some(false), "{from} of {size} without {gone}"),
+                    }
+                }
+            }
+        }
     }
 
     fn hex(proof: &[TreeHash]) -> Vec<String> {

@@ -5,8 +5,11 @@
 
 use std::fmt;
 
-use aws_lc_rs::digest::{Context, SHA256};
+use aws_lc_rs::digest::{Context, Digest, SHA256, digest};
 use base64::prelude::{BASE64_STANDARD, Engine as _};
+
+/// A leaf up to this long is copied behind its mark, in bytes.
+const SHORT_LEAF_BYTES: usize = 1023;
 
 /// A hash of a tree: 32 bytes.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
@@ -33,6 +36,13 @@ impl TreeHash {
 
     /// Of a leaf: SHA-256 of a zero byte and the leaf.
     pub(crate) fn of_leaf(leaf: &[u8]) -> Self {
+        // In one piece, as most lines are, it takes no context from the heap.
+        let mut text = [0; SHORT_LEAF_BYTES + 1];
+        if let Some(room) = text.get_mut(1..=leaf.len()) {
+            room.copy_from_slice(leaf);
+            let whole = text.get(..=leaf.len()).unwrap_or_default();
+            return Self::of_digest(&digest(&SHA256, whole));
+        }
         let mut context = Context::new(&SHA256);
         context.update(&[0]);
         context.update(leaf);
@@ -46,14 +56,15 @@ impl TreeHash {
             .skip(1)
             .zip(left.0.iter().chain(&right.0))
             .for_each(|(to, from)| *to = *from);
-        let mut context = Context::new(&SHA256);
-        context.update(&text);
-        Self::finish(context)
+        Self::of_digest(&digest(&SHA256, &text))
     }
 
     fn finish(context: Context) -> Self {
+        Self::of_digest(&context.finish())
+    }
+
+    fn of_digest(digest: &Digest) -> Self {
         let mut hash = [0; 32];
-        let digest = context.finish();
         hash.iter_mut()
             .zip(digest.as_ref())
             .for_each(|(to, from)| *to = *from);
@@ -104,6 +115,23 @@ impl TreeEdge {
 
     pub(crate) fn roots(&self) -> &[TreeHash] {
         &self.roots
+    }
+
+    /// The edge over the leaves from `begin` to just before `end`, if this one has its roots.
+    pub(crate) fn part(&self, begin: u64, end: u64) -> Option<Self> {
+        let size = end.checked_sub(begin)?;
+        let mut roots = Vec::new();
+        let (mut at, mut covered) = (0u64, 0u64);
+        for (height, root) in bits(self.size).zip(&self.roots) {
+            let width = 1u64 << height;
+            let next = at.saturating_add(width);
+            if begin <= at && next <= end {
+                roots.push(*root);
+                covered += width;
+            }
+            at = next;
+        }
+        TreeEdge::of(size, roots).filter(|_| covered == size)
     }
 
     /// Adds a leaf by its hash.
@@ -159,6 +187,13 @@ impl TreeEdge {
         };
         from_right.fold(*last, |right, left| TreeHash::of_node(*left, right))
     }
+}
+
+/// The bits of a number, the highest first, by their places.
+fn bits(number: u64) -> impl Iterator<Item = u32> {
+    (0..u64::BITS)
+        .rev()
+        .filter(move |place| number >> place & 1 == 1)
 }
 
 #[cfg(test)]

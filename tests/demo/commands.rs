@@ -102,6 +102,10 @@ const COMMANDS: &[(&str, How)] = &[
         "lightkeeper audit key --config lightkeeper.yaml",
         Not("the configuration has no audit key"),
     ),
+    (
+        "lightkeeper audit verify --config lightkeeper.yaml",
+        Trial(1),
+    ),
     ("lightkeeper audit export --ocsf audit.jsonl", Not(TRAIL)),
     (
         "lightkeeper audit query --app shop --decision deny --since 2026-11-30T00:00:00Z audit.jsonl",

@@ -45,6 +45,24 @@ pub fn run(arguments: &[&str]) -> Ended {
     run_in(Path::new("."), arguments)
 }
 
+/// The same within so much memory (KiB of address space), and within two minutes.
+pub fn run_bounded(memory_kib: u64, arguments: &[&str]) -> Ended {
+    let run = format!("ulimit -v {memory_kib} && exec timeout 120 \"$0\" \"$@\"");
+    let output = Command::new("sh")
+        .args(["-c", &run])
+        .arg(binary().get_program())
+        .args(arguments)
+        .env("NO_COLOR", "1")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    Ended {
+        status: output.status.code().expect("ended by a signal"),
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
 /// The same from another folder.
 pub fn run_in(folder: &Path, arguments: &[&str]) -> Ended {
     let output = binary()
@@ -227,6 +245,15 @@ impl Program {
             .unwrap();
         let mut values = line.split_whitespace().map(str::to_owned);
         (values.next().unwrap(), values.next().unwrap())
+    }
+
+    /// Lets its files grow again, as far as the hard limit has it.
+    pub fn allow_growth(&self) {
+        let id = self.child.lock().unwrap().id().to_string();
+        let set = Command::new("prlimit")
+            .args(["--pid", &id, "--fsize=unlimited"])
+            .status();
+        assert!(set.unwrap().success());
     }
 
     /// `HUP`, `INT` or `TERM`.

@@ -5,18 +5,20 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use super::shown;
+use crate::audit::NoMoment;
 use crate::transparency::NoteFault;
 
 /// What is wrong with what was given; what is wrong with a trail is a finding, and no fault.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum AuditFault {
-    #[error("`{}` cannot be read", .path.display())]
+    #[error("`{}` cannot be read", shown(.path))]
     Unread {
         path: PathBuf,
         #[source]
         cause: io::Error,
     },
-    #[error("`{}` cannot be written", .path.display())]
+    #[error("`{}` cannot be written", shown(.path))]
     Unwritten {
         path: PathBuf,
         #[source]
@@ -30,9 +32,9 @@ pub(super) enum AuditFault {
         #[source]
         cause: NoteFault,
     },
-    #[error("`{}` is not what `audit prune` writes", .0.display())]
+    #[error("`{}` is not what `audit prune` writes", shown(.0))]
     Pruned(PathBuf),
-    #[error("`{}` and `{}` begin with the same record: give each file once", .0.display(), .1.display())]
+    #[error("`{}` and `{}` begin with the same record: give each file once", shown(.0), shown(.1))]
     Twice(PathBuf, PathBuf),
     #[error("{0}")]
     Checkpoints(super::sealed::WrongCheckpoint),
@@ -46,12 +48,14 @@ pub(super) enum AuditFault {
         "the trail is not what its checkpoint states: `audit verify` names the first wrong line"
     )]
     Mismatch,
-    #[error("`{0}` is no time: write it as in `2026-11-30T08:00:00Z`")]
-    Time(String),
-    #[error(
-        "the configuration has no `vault.audit_keys`, or is refused: `lightkeeper check` says why"
-    )]
-    Configuration,
+    #[error(transparent)]
+    Time(#[from] NoMoment),
+    #[error("the configuration is refused: `lightkeeper check` says why")]
+    Refused,
+    #[error("the configuration has no `vault.audit_keys`")]
+    Unsigned,
+    #[error("`audit.file` of the configuration is no file, or there is none yet: name the files")]
+    NoTrail,
     #[error("the keys cannot be read")]
     Signers(#[source] crate::audit::SealFault),
 }

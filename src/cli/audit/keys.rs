@@ -5,17 +5,13 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::super::plan::load;
+use super::configured;
 use super::fault::AuditFault;
 use crate::audit::verifiers;
-use crate::clock::Clock;
 
 /// Prints one `name+id+key` a line, the one that signs now first.
 pub(super) fn print(config: &Path) -> Result<ExitCode, AuditFault> {
-    let seal = load(config, &Clock::system())
-        .checked
-        .and_then(|checked| checked.audit.seal)
-        .ok_or(AuditFault::Configuration)?;
+    let seal = configured(config)?.seal.ok_or(AuditFault::Unsigned)?;
     for key in verifiers(&seal).map_err(AuditFault::Signers)? {
         println!("{key}");
     }

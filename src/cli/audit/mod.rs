@@ -17,20 +17,29 @@ mod tiles;
 mod verify;
 mod walk;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::{Args, Subcommand};
 
+use self::fault::AuditFault;
+use super::plan::load;
 use super::{ConfigArgument, Output};
+use crate::audit::AuditSettings;
 use crate::causes::chain;
+use crate::clock::Clock;
+use crate::telemetry::text;
 
 /// The files of a trail.
 #[derive(Debug, Args)]
 pub(crate) struct TrailArguments {
-    /// All files of the trail, rotated ones too, in any order; plain, or compressed with gzip or zstd.
-    #[arg(required = true, value_name = "FILE")]
+    /// All files of the trail, rotated ones too, in any order; plain, or compressed with gzip or zstd. Default: those that
+    /// the configuration names, rotated ones too.
+    #[arg(required_unless_present = "config", value_name = "FILE")]
     pub(crate) files: Vec<PathBuf>,
+    /// The gateway's configuration: it names the trail, its checkpoints, and the keys that sign them.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
     /// No progress on standard error.
     #[arg(long)]
     pub(crate) quiet: bool,
@@ -45,8 +54,9 @@ pub(crate) struct SealedArguments {
     /// `.checkpoints`.
     #[arg(long, value_name = "FILE")]
     pub(crate) checkpoints: Option<PathBuf>,
-    /// A key that signs them, `name+id+key`, or a file with such lines; may be given more than once.
-    #[arg(long = "key", required = true, value_name = "KEY")]
+    /// A key that signs them, `name+id+key`, or a file with such lines; may be given more than once. Default: those of the
+    /// configuration, whose secrets are read.
+    #[arg(long = "key", required_unless_present = "config", value_name = "KEY")]
     pub(crate) keys: Vec<String>,
     /// What `prune` left of files that are gone; default: the checkpoints' file and `.pruned`, if it is there.
     #[arg(long, value_name = "FILE")]
@@ -98,4 +108,19 @@ pub(crate) fn audit(command: &AuditCommand) -> ExitCode {
         eprintln!("lightkeeper audit: {}", chain(&fault));
         ExitCode::FAILURE
     })
+}
+
+/// What a configuration says of its trail.
+fn configured(config: &Path) -> Result<AuditSettings, AuditFault> {
+    let loaded = load(config, &Clock::system());
+    let checked = loaded.checked.ok_or(AuditFault::Refused)?;
+    Ok(checked.audit)
+}
+
+/// The longest path of a system, in bytes.
+const PATH_LIMIT_BYTES: usize = 4096;
+
+/// A path for a person: whole, on one line, and nothing that a terminal takes for an order.
+fn shown(path: &Path) -> String {
+    text::line(&path.to_string_lossy(), PATH_LIMIT_BYTES).into_owned()
 }

@@ -1,11 +1,15 @@
 //! A record as an event of the Open Cybersecurity Schema Framework (OCSF 1.8.0).
 //!
-//! What it does: maps calls to API Activity (6003), logins and refused evidence to Authentication (3002), the process's own events to
-//! Application Lifecycle (6002), and what an operator should be woken for to Detection Finding (2004). What it refuses to know: which SIEM
+//! What it does: maps calls to API Activity (6003), those that ask for nothing that is known to HTTP Activity (4002), connections that are
+//! refused to Network Activity (4001), logins and refused evidence to Authentication (3002), the process's own events to Application
+//! Lifecycle (6002), and what an operator should be woken for to Detection Finding (2004). What it refuses to know: which SIEM
 //! reads it. Invariant: what has no place of its own stands, unchanged, under `unmapped`.
+
+use std::net::SocketAddr;
 
 use serde_json::{Map, Value, json};
 
+use crate::audit::moment;
 use crate::reason::{Class, Reason};
 use crate::telemetry::EventName;
 
@@ -17,7 +21,16 @@ pub(super) fn event(record: &Value) -> Value {
     let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
     let class = class(record);
     let activity = activity(class, record);
-    let denied = text("decision") == "deny" || text("event") == "reload_failed";
+    let denied = text("decision") == "deny"
+        || matches!(
+            EventName::find(text("event")),
+            Some(
+                EventName::ReloadFailed
+                    | EventName::ConnectionRefused
+                    | EventName::StreamRefused
+                    | EventName::HandshakeFailed
+            )
+        );
     let is_good = !denied && record.get("status").and_then(Value::as_u64).unwrap_or(200) < 400;
     let mut event = json!({
         "class_uid": class.uid(),
@@ -25,7 +38,7 @@ pub(super) fn event(record: &Value) -> Value {
         "type_uid": class.uid() * 100 + activity,
         "activity_id": activity,
         "severity_id": class.severity(is_good),
-        "time": millis(text("time")),
+        "time": moment(text("time")).map_or(0, |time| time.0),
         "status_id": if is_good { 1 } else { 2 },
         "status_detail": text("reason"),
         "metadata": {
@@ -65,11 +78,18 @@ pub(super) fn event(record: &Value) -> Value {
                 fields.insert("resources".into(), json!(resources));
             }
             if !text("path").is_empty() {
-                fields.insert(
-                    "http_request".into(),
-                    json!({ "http_method": text("http_method"), "url": { "path": text("path") } }),
-                );
+                fields.insert("http_request".into(), request(record));
             }
+        }
+        OcsfClass::HttpActivity => {
+            fields.insert("http_request".into(), request(record));
+            fields.insert("src_endpoint".into(), endpoint(text("client_address")));
+            if let Some(status) = record.get("status") {
+                fields.insert("http_response".into(), json!({ "code": status }));
+            }
+        }
+        OcsfClass::NetworkActivity => {
+            fields.insert("src_endpoint".into(), endpoint(text("client_address")));
         }
         OcsfClass::Authentication => {
             fields.insert("user".into(), user(record));
@@ -99,6 +119,8 @@ pub(super) fn event(record: &Value) -> Value {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum OcsfClass {
     ApiActivity,
+    HttpActivity,
+    NetworkActivity,
     Authentication,
     ApplicationLifecycle,
     DetectionFinding,
@@ -108,6 +130,8 @@ impl OcsfClass {
     fn uid(self) -> u64 {
         match self {
             OcsfClass::ApiActivity => 6003,
+            OcsfClass::HttpActivity => 4002,
+            OcsfClass::NetworkActivity => 4001,
             OcsfClass::Authentication => 3002,
             OcsfClass::ApplicationLifecycle => 6002,
             OcsfClass::DetectionFinding => 2004,
@@ -140,13 +164,16 @@ fn class(record: &Value) -> OcsfClass {
         {
             OcsfClass::Authentication
         }
-        Some(
-            EventName::Call
-            | EventName::AnswerBegun
-            | EventName::ConnectionRefused
-            | EventName::StreamRefused
-            | EventName::AcceptFailed,
-        ) => OcsfClass::ApiActivity,
+        Some(EventName::ConnectionRefused | EventName::StreamRefused) => OcsfClass::NetworkActivity,
+        // What is asked for is no operation, and nothing of whose it is was judged.
+        Some(EventName::Call | EventName::AnswerBegun)
+            if record.get("operation").is_none() && record.get("identity").is_none() =>
+        {
+            OcsfClass::HttpActivity
+        }
+        Some(EventName::Call | EventName::AnswerBegun | EventName::AdminRead) => {
+            OcsfClass::ApiActivity
+        }
         _ => OcsfClass::ApplicationLifecycle,
     }
 }
@@ -164,6 +191,17 @@ fn activity(class: OcsfClass, record: &Value) -> u64 {
             (_, "GET" | "HEAD") => 2,
             _ => 99,
         },
+        OcsfClass::HttpActivity => {
+            const METHODS: [&str; 9] = [
+                "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE", "PATCH",
+            ];
+            let place = METHODS
+                .iter()
+                .position(|known| *known == text("http_method"));
+            place.map_or(99, |place| place as u64 + 1)
+        }
+        // Refuse.
+        OcsfClass::NetworkActivity => 5,
         OcsfClass::Authentication if text("event") == "proof_ended" => 2,
         OcsfClass::Authentication => 1,
         OcsfClass::ApplicationLifecycle => match text("event") {
@@ -192,24 +230,22 @@ fn user(record: &Value) -> Value {
     }
 }
 
+fn request(record: &Value) -> Value {
+    let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
+    json!({ "http_method": text("http_method"), "url": { "path": text("path") } })
+}
+
 fn actor(record: &Value) -> Value {
     json!({ "user": user(record) })
 }
 
-/// An address; the port is no part of a record.
+/// An address, with its port where the record has it.
 fn endpoint(address: &str) -> Value {
-    match address {
-        "" => json!({ "name": "unknown" }),
-        address => json!({ "ip": address }),
+    match address.parse::<SocketAddr>() {
+        Ok(address) => json!({ "ip": address.ip(), "port": address.port() }),
+        Err(_) if address.is_empty() => json!({ "name": "unknown" }),
+        Err(_) => json!({ "ip": address }),
     }
-}
-
-/// Milliseconds since the Unix epoch; 0 for what is no time.
-fn millis(text: &str) -> i64 {
-    let format = &time::format_description::well_known::Rfc3339;
-    time::OffsetDateTime::parse(text, format).map_or(0, |time| {
-        i64::try_from(time.unix_timestamp_nanos() / 1_000_000).unwrap_or_default()
-    })
 }
 
 /// What has no place in the schema.
@@ -266,6 +302,24 @@ mod tests {
                 3002,
                 1,
                 2,
+            ),
+            (
+                json!({"event":"call","http_method":"GET","decision":"deny","reason":"malformed_target","status":400}),
+                4002,
+                3,
+                2,
+            ),
+            (
+                json!({"event":"connection_refused","client_address":"192.0.2.7","reason":"connections_too_many"}),
+                4001,
+                5,
+                2,
+            ),
+            (
+                json!({"event":"admin_read","operation":"gateway.audit.read","decision":"allow","reason":"admin_shown","status":200}),
+                6003,
+                2,
+                1,
             ),
             (json!({"event":"start","reason":"started"}), 6002, 3, 1),
             (

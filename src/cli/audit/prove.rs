@@ -12,8 +12,9 @@ use clap::Args;
 
 use super::fault::AuditFault;
 use super::sealed::{SealedHead, Seals};
-use super::walk::{TrailFile, in_order, walk};
+use super::walk::{in_order, walk};
 use super::{Output, SealedArguments, sealed};
+use crate::audit::{RequestRecord, RequestSearch, TrailFile};
 use crate::transparency::{
     LeafRange, TlogProof, TreeEdge, TreeHash, consistency_ranges, inclusion_ranges,
     verify_consistency, verify_inclusion,
@@ -48,6 +49,11 @@ fn leaves(
     ranges: &mut [LeafRange],
 ) -> Result<TreeEdge, AuditFault> {
     let mut edge = seals.begin.clone();
+    if !ranges.iter_mut().all(|range| range.begin_with(&edge)) {
+        return Err(AuditFault::Wrong(
+            "files that were pruned held what this proof needs: tiles that were exported before have it",
+        ));
+    }
     walk(files, quiet, |_, line| {
         let Some(seq) = line.seq().filter(|seq| *seq >= edge.size()) else {
             return Ok(ControlFlow::Continue(()));
@@ -68,19 +74,20 @@ pub(super) fn prove(arguments: &ProveArguments) -> Result<ExitCode, AuditFault> 
     let seals = &sealed::read(&arguments.sealed)?;
     let files = &in_order(&arguments.sealed.trail)?;
     let id = &*arguments.request_id;
-    if seals.begin.size() > 0 {
-        return Err(AuditFault::Wrong(
-            "a proof needs the whole trail: export tiles before files are pruned",
-        ));
-    }
     let quiet = arguments.sealed.trail.quiet;
-    let wanted = serde_json::to_string(id).unwrap_or_default();
-    let wanted = format!("\"request_id\":{wanted},");
-    let found = walk(files, quiet, |_, line| {
-        let is_it = memchr::memmem::find(line.text, wanted.as_bytes()).is_some();
-        Ok(match line.seq().filter(|_| is_it) {
-            Some(seq) => ControlFlow::Break((seq, line.text.to_vec())),
-            None => ControlFlow::Continue(()),
+    let search = RequestSearch::new(id);
+    let mut found = None;
+    walk(files, quiet, |_, line| {
+        let Some((record, seq)) = search.find(line.text).zip(line.seq()) else {
+            return Ok(ControlFlow::Continue(()));
+        };
+        // The call's own record says more than that its answer had begun.
+        if record == RequestRecord::Call || found.is_none() {
+            found = Some((seq, line.text.to_vec()));
+        }
+        Ok(match record {
+            RequestRecord::Call => ControlFlow::Break(()),
+            RequestRecord::Event => ControlFlow::Continue(()),
         })
     })?;
     let (index, line) = found.ok_or_else(|| AuditFault::NoRecord(id.to_owned()))?;
@@ -148,11 +155,6 @@ pub(super) fn prove_growth(arguments: &GrowthArguments) -> Result<ExitCode, Audi
     let seals = &sealed::read(&arguments.sealed)?;
     let files = &in_order(&arguments.sealed.trail)?;
     let from = arguments.from;
-    if seals.begin.size() > 0 {
-        return Err(AuditFault::Wrong(
-            "a proof needs the whole trail: export tiles before files are pruned",
-        ));
-    }
     let of_size = |head: &&SealedHead| head.size == from;
     let earlier = seals.heads.iter().find(of_size);
     let earlier = earlier.ok_or(AuditFault::Wrong(

@@ -11,16 +11,16 @@ use clap::Args;
 use serde_json::json;
 
 use super::fault::AuditFault;
-use super::query::moment;
 use super::sealed::{pruned_beside, write_pruned};
 use super::verify::Verifier;
 use super::walk::{in_order, walk};
-use super::{Output, SealedArguments, sealed};
+use super::{Output, SealedArguments, sealed, shown};
+use crate::audit::{given_moment, moment};
 use crate::transparency::{TreeEdge, TreeHash};
 
 #[derive(Debug, Args)]
 pub struct PruneArguments {
-    /// Files go whose records are all older, RFC 3339.
+    /// Files go whose records are all older, RFC 3339, or a day in UTC.
     #[arg(long, value_name = "TIME")]
     pub(crate) before: String,
     /// Do it; else it is only said.
@@ -42,7 +42,7 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<ExitCode, AuditFault> 
     struct Timed {
         time: String,
     }
-    let before = moment(&arguments.before)?;
+    let before = given_moment(&arguments.before)?;
     let seals = sealed::read(&arguments.sealed)?;
     let files = in_order(&arguments.sealed.trail)?;
     let mut ends: Vec<FileEnd> = Vec::new();
@@ -50,8 +50,8 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<ExitCode, AuditFault> 
     let mut edge = seals.begin.clone();
     let mut at = None;
     walk(&files, arguments.sealed.trail.quiet, |place, line| {
-        if at.as_deref() != Some(place.file) {
-            at = Some(place.file.to_owned());
+        if at.as_ref() != Some(place.file) {
+            at = Some(place.file.clone());
             ends.push(FileEnd {
                 edge: edge.clone(),
                 is_old: true,
@@ -65,7 +65,8 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<ExitCode, AuditFault> 
             edge.push(TreeHash::of_leaf(line.text));
         }
         let timed: Option<Timed> = serde_json::from_slice(line.text).ok();
-        let is_old = timed.is_some_and(|timed| moment(&timed.time).is_ok_and(|time| time < before));
+        let is_old =
+            timed.is_some_and(|timed| moment(&timed.time).is_some_and(|time| time < before));
         if let Some(end) = ends.last_mut() {
             end.edge.clone_from(&edge);
             end.is_old &= is_old;
@@ -109,7 +110,7 @@ pub(super) fn prune(arguments: &PruneArguments) -> Result<ExitCode, AuditFault> 
                 "would be removed"
             };
             gone.iter()
-                .for_each(|path| println!("{} {done}", path.display()));
+                .for_each(|path| println!("{} {done}", shown(path)));
             println!(
                 "{} files {done}; the trail begins with record {minimum}",
                 gone.len()

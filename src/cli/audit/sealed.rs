@@ -8,8 +8,10 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::SealedArguments;
 use super::fault::AuditFault;
+use super::{SealedArguments, configured, shown};
+use crate::audit::lines::open_plain;
+use crate::audit::verifiers;
 use crate::transparency::{
     Checkpoint, CheckpointFault, NoteVerifier, TreeEdge, TreeHash, sealed_texts,
 };
@@ -31,7 +33,7 @@ pub(super) struct SealedHead {
 
 /// Which checkpoint is none, and why.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{}` line {line}: {why}", .path.display())]
+#[error("`{}` line {line}: {why}", shown(.path))]
 pub(super) struct WrongCheckpoint {
     pub path: PathBuf,
     pub line: u64,
@@ -67,12 +69,15 @@ impl Seals {
 
 /// Reads what the arguments name.
 pub(super) fn read(arguments: &SealedArguments) -> Result<Seals, AuditFault> {
-    let keys = keys(&arguments.keys)?;
-    let path = match &arguments.checkpoints {
-        Some(path) => path.clone(),
-        None => default_path(&arguments.trail.files).ok_or(AuditFault::Wrong(
-            "no file of checkpoints is beside the trail: give `--checkpoints`",
-        ))?,
+    let keys = keys(arguments)?;
+    let none = "no file of checkpoints is beside the trail: give `--checkpoints`";
+    let path = match (&arguments.checkpoints, &arguments.trail.config) {
+        (Some(path), _) => path.clone(),
+        (None, Some(config)) if arguments.trail.files.is_empty() => {
+            let seal = configured(config)?.seal.ok_or(AuditFault::Unsigned)?;
+            seal.checkpoints
+        }
+        (None, _) => default_path(&arguments.trail.files).ok_or(AuditFault::Wrong(none))?,
     };
     let text = text(&path, CHECKPOINTS_LIMIT_BYTES)?;
     let heads = heads(&text, &keys).map_err(|(line, why)| {
@@ -117,10 +122,14 @@ fn default_path(files: &[PathBuf]) -> Option<PathBuf> {
     })
 }
 
-/// Keys as they are given: each a key, or a file with one a line.
-pub(super) fn keys(given: &[String]) -> Result<Vec<NoteVerifier>, AuditFault> {
+/// Keys as they are given, each a key or a file with one a line, or those of the configuration.
+pub(super) fn keys(arguments: &SealedArguments) -> Result<Vec<NoteVerifier>, AuditFault> {
     let mut keys = Vec::new();
-    for given in given {
+    if let (Some(config), []) = (&arguments.trail.config, arguments.keys.as_slice()) {
+        let seal = configured(config)?.seal.ok_or(AuditFault::Unsigned)?;
+        return verifiers(&seal).map_err(AuditFault::Signers);
+    }
+    for given in &arguments.keys {
         let parsed = NoteVerifier::parse(given);
         let path = Path::new(given);
         if parsed.is_err() && path.exists() {
@@ -143,11 +152,11 @@ pub(super) fn keys(given: &[String]) -> Result<Vec<NoteVerifier>, AuditFault> {
     Ok(keys)
 }
 
-fn text(path: &Path, limit: u64) -> Result<String, AuditFault> {
+/// The text of a file, as far as `limit` bytes go.
+pub(super) fn text(path: &Path, limit: u64) -> Result<String, AuditFault> {
     let mut text = String::new();
-    let file = std::fs::File::open(path).map_err(AuditFault::unread(path))?;
-    file.take(limit)
-        .read_to_string(&mut text)
+    open_plain(path)
+        .and_then(|file| file.take(limit).read_to_string(&mut text))
         .map_err(AuditFault::unread(path))?;
     Ok(text)
 }

@@ -6,17 +6,19 @@
 //! the lines between two checkpoints are named.
 
 use std::ops::ControlFlow;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::{Arc, LazyLock};
 use std::time::Instant;
 
 use base64::prelude::{BASE64_STANDARD_NO_PAD, Engine as _};
 use clap::Args;
+use memchr::memmem::Finder;
 
 use super::fault::AuditFault;
 use super::sealed::{SealedHead, Seals};
 use super::walk::{LinePlace, in_order, walk};
-use super::{Output, SealedArguments, sealed};
+use super::{Output, SealedArguments, sealed, shown};
 use crate::audit::lines::TrailLine;
 use crate::transparency::{Checkpoint, TlogProof, TreeEdge, TreeHash, verify_inclusion};
 
@@ -24,6 +26,8 @@ use crate::transparency::{Checkpoint, TlogProof, TreeEdge, TreeHash, verify_incl
 const KEPT_LINES: usize = 4096;
 /// Leaves of which a checkpoint's record repeats two bytes.
 const SHORT_LIMIT: usize = crate::audit::SHORT_LIMIT;
+/// What both marks of a checkpoint's record hold; nearly all lines are looked at for it alone.
+static MARK: LazyLock<Finder<'static>> = LazyLock::new(|| Finder::new("checkpoint"));
 /// Where a checkpoint's last line is not.
 const JUMP: &str = "records are missing, which a checkpoint states";
 /// The longest proof: 64 hashes and a note.
@@ -41,14 +45,15 @@ pub struct VerifyArguments {
 /// A line, as a finding names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct NamedLine {
-    pub file: PathBuf,
+    /// Shared by all its lines.
+    pub file: Arc<Path>,
     pub line: u64,
 }
 
 impl NamedLine {
     fn of(place: LinePlace<'_>) -> Self {
         NamedLine {
-            file: place.file.to_owned(),
+            file: place.file.clone(),
             line: place.line,
         }
     }
@@ -100,6 +105,7 @@ impl ShortList {
     fn of(line: &[u8]) -> Option<Self> {
         const EVENT: &[u8] = b"\"event\":\"checkpoint_started\"";
         // Nearly all lines are none, and are not read as JSON.
+        MARK.find(line)?;
         memchr::memmem::find(line, EVENT)?;
         #[derive(serde::Deserialize)]
         struct Announced {
@@ -135,6 +141,9 @@ impl ShortList {
 
 /// Whether a line is, or was, a checkpoint's record: no single change takes both marks from it.
 fn was_list(line: &[u8]) -> bool {
+    if MARK.find(line).is_none() {
+        return false;
+    }
     let has = |mark: &[u8]| memchr::memmem::find(line, mark).is_some();
     has(b"checkpoint_started") || has(b"\"checkpoint-")
 }
@@ -358,7 +367,7 @@ impl<'a> Verifier<'a> {
                     ..last
                 },
                 (None, None) => NamedLine {
-                    file: PathBuf::new(),
+                    file: Path::new("").into(),
                     line: 1,
                 },
             };
@@ -416,8 +425,8 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<ExitCode, AuditFault
         && wrong.first.file.as_os_str().is_empty()
         && let Some(last) = files.last()
     {
-        wrong.first.file.clone_from(&last.path);
-        wrong.last.file.clone_from(&last.path);
+        wrong.first.file = last.path.as_path().into();
+        wrong.last.file = last.path.as_path().into();
     }
     tell(&verified, &seals, sealed.output, begun);
     Ok(match verified.wrong {
@@ -456,12 +465,12 @@ fn tell(verified: &VerifiedTrail, seals: &Seals, output: Output, begun: Instant)
     if let Some(wrong) = &verified.wrong {
         let (first, last) = (&wrong.first, &wrong.last);
         let place = if first == last {
-            format!("{}:{}", first.file.display(), first.line)
+            format!("{}:{}", shown(&first.file), first.line)
         } else {
-            let to = format!("{}:{}", last.file.display(), last.line);
+            let to = format!("{}:{}", shown(&last.file), last.line);
             format!(
                 "one of the lines from {}:{} to {to}",
-                first.file.display(),
+                shown(&first.file),
                 first.line
             )
         };
@@ -471,7 +480,7 @@ fn tell(verified: &VerifiedTrail, seals: &Seals, output: Output, begun: Instant)
             "as it was sealed: {} records, {} checkpoints of {}",
             verified.lines,
             verified.checkpoints,
-            seals.path.display()
+            shown(&seals.path)
         );
     }
     println!(
@@ -499,12 +508,8 @@ fn verify_proof(
     arguments: &VerifyArguments,
     proof: &std::path::Path,
 ) -> Result<ExitCode, AuditFault> {
-    use std::io::Read as _;
-    let keys = sealed::keys(&arguments.sealed.keys)?;
-    let mut text = String::new();
-    std::fs::File::open(proof)
-        .and_then(|file| file.take(PROOF_LIMIT_BYTES).read_to_string(&mut text))
-        .map_err(AuditFault::unread(proof))?;
+    let keys = sealed::keys(&arguments.sealed)?;
+    let text = sealed::text(proof, PROOF_LIMIT_BYTES)?;
     let proof =
         TlogProof::parse(&text).ok_or(AuditFault::Wrong("the proof is no `tlog-proof@v1`"))?;
     let opened = Checkpoint::open(&proof.note, &keys);

@@ -5,11 +5,13 @@
 
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
-use super::TrailArguments;
 use super::fault::AuditFault;
 use super::progress::WalkProgress;
+use super::{TrailArguments, configured};
 use crate::audit::lines::{TrailLine, TrailReader};
+use crate::audit::{TrailFile, put_in_order, trail_files};
 
 /// Lines between two looks at the progress.
 const LOOK_LINES: u64 = 4096;
@@ -17,45 +19,29 @@ const LOOK_LINES: u64 = 4096;
 /// Where a line stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct LinePlace<'a> {
-    pub file: &'a Path,
+    pub file: &'a Arc<Path>,
     /// From 1.
     pub line: u64,
     /// Whether its file is the trail's last.
     pub in_last_file: bool,
 }
 
-/// One file, as it was looked at.
-#[derive(Debug)]
-pub(super) struct TrailFile {
-    pub path: PathBuf,
-    /// As it is stored.
-    pub bytes: u64,
-    /// The number of its first line that is a record; `None`: it has none.
-    pub first: Option<u64>,
-}
-
-/// The files, by their first records; those without any come last.
+/// The files that are given, or those that the configuration names, by their first records; those without any come last.
 pub(super) fn in_order(arguments: &TrailArguments) -> Result<Vec<TrailFile>, AuditFault> {
-    let mut files = Vec::with_capacity(arguments.files.len());
-    for path in &arguments.files {
-        let unread = || AuditFault::unread(path);
-        let bytes = std::fs::metadata(path).map_err(unread())?.len();
-        let mut reader = TrailReader::open(path).map_err(unread())?;
-        let mut first = None;
-        // A few, because the first may be a wrong one.
-        for _ in 0..64 {
-            match reader.next_line().map_err(unread())? {
-                Some(line) if first.is_none() => first = line.seq(),
-                _ => break,
+    let named = match (&arguments.config, arguments.files.as_slice()) {
+        (Some(config), []) => {
+            let audit = configured(config)?.file.ok_or(AuditFault::NoTrail)?;
+            let found = trail_files(&audit).map_err(AuditFault::unread(&audit))?;
+            match found.as_slice() {
+                [] => return Err(AuditFault::NoTrail),
+                _ => found,
             }
         }
-        files.push(TrailFile {
-            path: path.clone(),
-            bytes,
-            first,
-        });
-    }
-    files.sort_by_key(|file| (file.first.is_none(), file.first));
+        (_, given) => given.to_vec(),
+    };
+    let look = |path: &PathBuf| TrailFile::look(path).map_err(AuditFault::unread(path));
+    let mut files = named.iter().map(look).collect::<Result<Vec<_>, _>>()?;
+    put_in_order(&mut files);
     let twice = files.windows(2).find_map(|pair| match pair {
         [one, next] if one.first.is_some() && one.first == next.first => {
             Some(AuditFault::Twice(one.path.clone(), next.path.clone()))
@@ -77,6 +63,7 @@ pub(super) fn walk<T>(
     for (number, file) in files.iter().enumerate() {
         let unread = || AuditFault::unread(&file.path);
         let mut reader = TrailReader::open(&file.path).map_err(unread())?;
+        let path: Arc<Path> = file.path.as_path().into();
         let (mut line_number, mut seen) = (0u64, 0u64);
         while let Some(line) = reader.next_line().map_err(unread())? {
             line_number += 1;
@@ -85,7 +72,7 @@ pub(super) fn walk<T>(
                 progress.reach(before + seen.min(file.bytes));
             }
             let place = LinePlace {
-                file: &file.path,
+                file: &path,
                 line: line_number,
                 in_last_file: number + 1 == files.len(),
             };

@@ -17,10 +17,12 @@ use super::{Explanation, Loaded};
 use crate::accept::{Call, RequestKind};
 use crate::apps::AppPath;
 use crate::audit::lines::TrailReader;
-use crate::audit::{KeptPolicyFault, kept_policy};
+use crate::audit::{
+    KeptPolicyFault, RequestRecord, RequestSearch, kept_policy, moment, trail_files,
+};
 use crate::authorize::{Policy, Target};
 use crate::clock::{Clock, UnixMillis};
-use crate::document::Diagnostic;
+use crate::document::{self, Diagnostic};
 use crate::explain::{self, DescribedHeadFault, Judged};
 use crate::identify::{
     AwsFacts, CertificateFacts, ClaimPath, Doubts, Facts, Method, PrincipalKind,
@@ -32,7 +34,7 @@ use crate::reason::Reason;
 pub(super) enum PastFault {
     #[error("`audit.file` of the configuration is no file: name the trail's files with --trail")]
     NoTrail,
-    #[error("`{}`", .path.display())]
+    #[error("{}", document::path(.path))]
     File {
         path: PathBuf,
         #[source]
@@ -60,7 +62,6 @@ struct PastRecord {
     seq: u64,
     time: String,
     request_id: String,
-    event: String,
     identity: Option<PastCaller>,
     http_method: Option<String>,
     path: Option<String>,
@@ -137,9 +138,12 @@ pub(super) fn walk(
 ) -> Result<Explanation, PastFault> {
     let checked = loaded.checked.as_ref();
     let own = checked.and_then(|checked| checked.audit.file.as_deref());
-    let files: Vec<&Path> = match trail {
-        [] => own.into_iter().collect(),
-        named => named.iter().map(PathBuf::as_path).collect(),
+    let files: Vec<PathBuf> = match (trail, own) {
+        ([], Some(own)) => trail_files(own).map_err(|cause| PastFault::File {
+            path: own.to_owned(),
+            cause,
+        })?,
+        (named, _) => named.to_vec(),
     };
     let (Some(checked), false) = (checked, files.is_empty()) else {
         return Err(PastFault::NoTrail);
@@ -154,7 +158,8 @@ pub(super) fn walk(
         // What was not identified, no policy has seen.
         return Ok(story);
     };
-    let audit = own.or(files.first().copied()).unwrap_or(Path::new(""));
+    let first = files.first().map(PathBuf::as_path);
+    let audit = own.or(first).unwrap_or(Path::new(""));
     let (policy, file) = policy_of(&record, audit, loaded, clock)?;
     let token = checked.client_tokens().into_iter();
     let token = token.filter(|_| caller.method == Method::ClientToken.name());
@@ -193,22 +198,18 @@ pub(super) fn walk(
     Ok(story)
 }
 
-/// The first record of a call with this id, in the order of the files.
-fn find(files: &[&Path], request_id: &str) -> Result<PastRecord, PastFault> {
-    let needle = format!("\"request_id\":{}", Value::from(request_id));
+/// The record of the call with this id.
+fn find(files: &[PathBuf], request_id: &str) -> Result<PastRecord, PastFault> {
+    let search = RequestSearch::new(request_id);
     for path in files {
         let at = |cause| PastFault::File {
-            path: path.to_path_buf(),
+            path: path.clone(),
             cause,
         };
         let mut lines = TrailReader::open(path).map_err(at)?;
         while let Some(line) = lines.next_line().map_err(at)? {
-            if memchr::memmem::find(line.text, needle.as_bytes()).is_none() {
-                continue;
-            }
-            let record: PastRecord = serde_json::from_slice(line.text).map_err(PastFault::Form)?;
-            if record.request_id == request_id && record.event == "call" {
-                return Ok(record);
+            if search.find(line.text) == Some(RequestRecord::Call) {
+                return serde_json::from_slice(line.text).map_err(PastFault::Form);
             }
         }
     }
@@ -429,13 +430,4 @@ fn told(record: &PastRecord) -> Value {
         "bindings": record.bindings,
         "status": record.status,
     })
-}
-
-/// A record's time, RFC 3339 in UTC.
-fn moment(text: &str) -> Option<UnixMillis> {
-    let format = &time::format_description::well_known::Rfc3339;
-    let moment = time::OffsetDateTime::parse(text, format).ok()?;
-    i64::try_from(moment.unix_timestamp_nanos() / 1_000_000)
-        .ok()
-        .map(UnixMillis)
 }

@@ -60,6 +60,7 @@ impl Sealed {
             begin: TreeEdge::default(),
         };
         let files = in_order(&TrailArguments {
+            config: None,
             files: vec![file],
             quiet: true,
         })
