@@ -228,6 +228,7 @@ impl RecordBuilder {
             | RequestKind::Site(SiteRequest::Page(
                 PageRequest::App(app) | PageRequest::Decisions(app),
             )) => Some(app),
+            RequestKind::Site(SiteRequest::Page(PageRequest::Trail(ask))) => Some(&ask.app),
             RequestKind::Tree(ask) => Some(&ask.app),
             RequestKind::Alert(ask) => Some(&ask.app),
             RequestKind::Query(_)

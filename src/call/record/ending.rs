@@ -163,7 +163,12 @@ impl RecordBuilder {
             ),
             path: Some(self.path.as_str().into()),
             operation: self.operation.as_deref().map(Into::into),
-            app: self.app.as_deref().map(Into::into),
+            // Of what was not permitted, where it was meant to go: who tried it is asked by that.
+            app: self
+                .app
+                .as_deref()
+                .or(self.meant.as_ref().map(AppPath::as_str))
+                .map(Into::into),
             project: self.project.as_deref().map(Into::into),
             backend: self.backend.as_deref().map(Into::into),
             decision: Some(decision),

@@ -367,7 +367,15 @@ impl<'w> Narrator<'w> {
         for (name, found, wanted) in [
             ("decision", decision, wanted_decision),
             ("reason", text(record, "reason"), expected.reason.code()),
-            ("app", text(record, "app"), expected.app.unwrap_or_default()),
+            // Of what was refused the record says where it was meant to go, which is no part of the story.
+            (
+                "app",
+                match expected.app {
+                    None if !expected.permitted => "",
+                    _ => text(record, "app"),
+                },
+                expected.app.unwrap_or_default(),
+            ),
             (
                 "project",
                 text(record, "project"),
