@@ -211,6 +211,8 @@ pub struct ExplainView {
     pub story: Option<Story>,
     /// As of decisions.
     pub(crate) remembered_since: Option<String>,
+    /// Whether the call that was found is not the visitor's own.
+    pub(crate) is_anothers: bool,
 }
 
 /// A call's way through the rooms.
@@ -240,6 +242,30 @@ pub struct DecisionsView {
     pub rows: Vec<DecisionRow>,
     /// RFC 3339: the oldest call that this gateway process remembers; `None`: it remembers none.
     pub(crate) remembered_since: Option<String>,
+    /// What was looked for in the audit trail; `None`: the rows are of the memory.
+    pub search: Option<Box<SearchView>>,
+}
+
+/// A search of the audit trail: what was typed, and what it came to.
+#[derive(Clone, Debug, Default)]
+pub struct SearchView {
+    pub request_id: String,
+    pub subject: String,
+    pub issuer: String,
+    pub operation: String,
+    pub decision: String,
+    pub reason: String,
+    pub status: String,
+    pub since: String,
+    pub until: String,
+    /// RFC 3339: the oldest record that was looked at.
+    pub back_to: Option<String>,
+    /// Of the trail that were looked at.
+    pub bytes: u64,
+    /// Whether all was looked at that could fit.
+    pub is_whole: bool,
+    /// Why nothing was looked at.
+    pub mistake: Option<String>,
 }
 
 /// One recent call.

@@ -78,7 +78,7 @@ pub use settings::{
     ClientCertificates, ListenerSettings, OwnCertificate, Serves, TlsSettings,
 };
 pub(crate) use site::{CallbackRequest, METADATA_PATH, SiteRequest};
-pub use site::{ExplainRequest, PageRequest, ReturnPath};
+pub use site::{ExplainRequest, PageRequest, ReturnPath, TrailRequest};
 pub(crate) use tls::{TlsFault, server_config};
 
 /// How a body was announced.

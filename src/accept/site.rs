@@ -51,6 +51,41 @@ pub enum PageRequest {
     Explain(ExplainRequest),
     /// `GET decisions/{app path}`: the subtree's recent decisions.
     Decisions(AppPath),
+    /// `GET decisions/{app path}?…`: those of the audit trail that are asked for.
+    Trail(Box<TrailRequest>),
+}
+
+/// Which decisions of a subtree are looked for in the audit trail.
+#[derive(Debug, PartialEq, Eq)]
+pub struct TrailRequest {
+    pub app: AppPath,
+    pub request_id: Option<String>,
+    pub subject: Option<String>,
+    pub issuer: Option<String>,
+    pub operation: Option<String>,
+    pub decision: Option<String>,
+    pub reason: Option<String>,
+    pub status: Option<String>,
+    pub since: Option<String>,
+    pub until: Option<String>,
+}
+
+impl TrailRequest {
+    /// Of everything that is there.
+    pub fn of(app: AppPath) -> Self {
+        TrailRequest {
+            app,
+            request_id: None,
+            subject: None,
+            issuer: None,
+            operation: None,
+            decision: None,
+            reason: None,
+            status: None,
+            since: None,
+            until: None,
+        }
+    }
 }
 
 /// About what an explanation is asked: an earlier call, or one that is made up.
@@ -185,6 +220,14 @@ pub(super) fn ask(
             .iter()
             .try_fold(AppPath::root(), |app, word| app.child(word))
     };
+    if let (["decisions", rest @ ..], false) = (words, pairs.is_empty()) {
+        let Some(app) = app(rest) else {
+            return Ok(None);
+        };
+        let wanted = trail(app, &pairs)?;
+        let page = PageRequest::Trail(Box::new(wanted));
+        return Ok(Some(SiteRequest::Page(page)));
+    }
     let found = match words {
         [] => Some(SiteRequest::Door),
         ["signed-out"] => Some(SiteRequest::SignedOut),
@@ -200,6 +243,45 @@ pub(super) fn ask(
         let [] = take(&pairs, [])?;
     }
     Ok(found)
+}
+
+/// What a query looks for in the trail.
+fn trail(app: AppPath, pairs: &[(String, String)]) -> Result<TrailRequest, Fault> {
+    let keys = [
+        ("request_id", 64),
+        ("subject", 2048),
+        ("issuer", 512),
+        ("operation", 128),
+        ("decision", 8),
+        ("reason", 64),
+        ("status", 8),
+        ("since", 64),
+        ("until", 64),
+    ];
+    let values = take(pairs, keys)?;
+    let [
+        request_id,
+        subject,
+        issuer,
+        operation,
+        decision,
+        reason,
+        status,
+        since,
+        until,
+    ] = values;
+    Ok(TrailRequest {
+        app,
+        request_id,
+        subject,
+        issuer,
+        operation,
+        decision,
+        reason,
+        status,
+        since,
+        until,
+    })
 }
 
 /// What `words` ask for at a listener that has a name, besides the site.
@@ -337,6 +419,29 @@ mod tests {
             (
                 "GET /.lightkeeper/decisions/shop",
                 page(PageRequest::Decisions(app("shop"))),
+            ),
+            (
+                "GET /.lightkeeper/decisions/shop?subject=a%22b&status=&since=2026-11-30",
+                page(PageRequest::Trail(Box::new(TrailRequest {
+                    subject: Some("a\"b".to_owned()),
+                    since: Some("2026-11-30".to_owned()),
+                    ..TrailRequest::of(app("shop"))
+                }))),
+            ),
+            (
+                "GET /.lightkeeper/decisions?decision=",
+                page(PageRequest::Trail(Box::new(TrailRequest::of(
+                    AppPath::root(),
+                )))),
+            ),
+            ("GET /.lightkeeper/decisions?app=shop", Err(Fault::Query)),
+            (
+                "GET /.lightkeeper/decisions?since=1&since=2",
+                Err(Fault::Query),
+            ),
+            (
+                &format!("GET /.lightkeeper/decisions{}", long("reason", 65)),
+                Err(Fault::Query),
             ),
             (
                 "GET /.lightkeeper/explain",

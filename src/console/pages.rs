@@ -9,6 +9,7 @@ mod app;
 mod calls;
 mod snippets;
 mod story;
+mod trail;
 mod tree;
 
 use std::collections::BTreeMap;
@@ -59,6 +60,10 @@ pub async fn page(visit: &PageContext<'_>, ask: &PageRequest) -> Result<(Page, A
         }
         PageRequest::Explain(ask) => Page::Explain(Box::new(calls::explain(&sight, ask))),
         PageRequest::Decisions(app) => Page::Decisions(calls::decisions(&sight, app)?),
+        PageRequest::Trail(ask) => {
+            let searched = Box::pin(trail::search(&sight, ask)).await?;
+            Page::Decisions(searched)
+        }
     };
     Ok((page, Asked::default()))
 }

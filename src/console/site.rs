@@ -27,6 +27,7 @@ use crate::identify::{ALGORITHMS, Identity, Login, Method, Rejection, RejectionK
 use crate::limits::Limits;
 use crate::media_type::{self, MediaType};
 use crate::percent;
+use crate::profiles::AUDIT_READ;
 use crate::reason::{Class, Reason};
 use crate::respond::Refusal;
 use crate::view::Page;
@@ -268,7 +269,12 @@ impl Step<'_, '_> {
 
     /// A page, for this caller.
     async fn page(&mut self, caller: Caller, call: &Call, ask: &PageRequest) -> Outcome {
-        self.record.operation("own");
+        // The permission that the page needs, where it shows what others did.
+        let operation = match ask {
+            PageRequest::Decisions(_) | PageRequest::Trail(_) => AUDIT_READ,
+            PageRequest::Tree { .. } | PageRequest::App(_) | PageRequest::Explain(_) => "own",
+        };
+        self.record.operation(operation);
         let snapshot = self.context.snapshot().clone();
         // Software that shows a token or certificate would not know what to do at a login, and a login would not mend
         // what it shows.
@@ -304,11 +310,18 @@ impl Step<'_, '_> {
         };
         let (page, asked) = pages::page(&visit, ask).await?;
         self.record.asked(asked);
-        self.show(&page).await
+        if matches!(&page, Page::Explain(view) if view.is_anothers) {
+            self.record.operation(AUDIT_READ);
+        }
+        self.write_page(&page).await
     }
 
     async fn show(&mut self, page: &Page) -> Outcome {
         self.record.operation("own");
+        self.write_page(page).await
+    }
+
+    async fn write_page(&mut self, page: &Page) -> Outcome {
         self.record.own();
         let html = self
             .context
@@ -495,6 +508,17 @@ fn address(path: &str, ask: &PageRequest) -> String {
                 ("service", service),
             ]
         }
+        PageRequest::Trail(ask) => vec![
+            ("request_id", &ask.request_id),
+            ("subject", &ask.subject),
+            ("issuer", &ask.issuer),
+            ("operation", &ask.operation),
+            ("decision", &ask.decision),
+            ("reason", &ask.reason),
+            ("status", &ask.status),
+            ("since", &ask.since),
+            ("until", &ask.until),
+        ],
         PageRequest::App(_) | PageRequest::Decisions(_) => Vec::new(),
     };
     let mut address = path.to_owned();
@@ -513,6 +537,7 @@ fn address(path: &str, ask: &PageRequest) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::accept::TrailRequest;
     use crate::apps::AppPath;
 
     /// Scenario: a page is opened before logging in. Guarantees: the login leads back to the very same page.
@@ -545,6 +570,15 @@ mod tests {
                     ..ExplainRequest::default()
                 }),
                 "/.lightkeeper/explain?method=GET&path=%2Fv1%2Fx%3Fy",
+            ),
+            (
+                "/.lightkeeper/decisions/shop",
+                PageRequest::Trail(Box::new(TrailRequest {
+                    subject: some("a b"),
+                    until: some("2026-11-30"),
+                    ..TrailRequest::of(AppPath::parse("shop").unwrap())
+                })),
+                "/.lightkeeper/decisions/shop?subject=a%20b&until=2026-11-30",
             ),
         ];
         for (path, ask, expected) in rows {

@@ -43,7 +43,7 @@ async fn identity(world: &World, name: &str) -> Identity {
     house.identifier.identify(caller).await.unwrap()
 }
 
-async fn ask(world: &World, who: &str, ask: PageRequest) -> Result<Page, Refusal> {
+pub async fn ask(world: &World, who: &str, ask: PageRequest) -> Result<Page, Refusal> {
     let core = world.gateway.shared();
     let house = core.snapshot.load_full();
     let identity = identity(world, who).await;
@@ -88,7 +88,7 @@ async fn explain(world: &World, who: &str, asked: ExplainRequest) -> ExplainView
     }
 }
 
-async fn decisions(world: &World, who: &str, app: &str) -> Result<DecisionsView, Refusal> {
+pub async fn decisions(world: &World, who: &str, app: &str) -> Result<DecisionsView, Refusal> {
     match ask(world, who, PageRequest::Decisions(path(app))).await? {
         Page::Decisions(view) => Ok(view),
         other => panic!("{other:?}"),
@@ -758,4 +758,5 @@ async fn recent_calls_are_shown_to_their_makers_and_to_auditors() {
     }
     let view = decisions(&world, "sam", "/").await.unwrap();
     assert!(view.rows.is_sorted_by(|one, other| one.time >= other.time));
+    super::console_search::the_trail_shows_the_same(&world, &ids).await;
 }

@@ -14,6 +14,7 @@ mod clients;
 mod client_tokens;
 mod clusters;
 mod console;
+mod console_search;
 mod console_use;
 mod cors;
 mod cuts;

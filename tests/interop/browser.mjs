@@ -1,5 +1,5 @@
 // A person with a browser (Debian's Chromium, driven by playwright-core): login → tree → filter → app → explain →
-// refused → decisions (for those who may) → logout, with axe-core's checks and a screenshot of every page.
+// refused → decisions, and a search of the trail (for those who may) → logout, with axe-core's checks and a screenshot of every page.
 //
 //   node browser.mjs '{"gateway": URL, "user": NAME, "pictures": DIRECTORY, "scheme": "light", "width": 1280, "scripts": true}'
 //
@@ -107,6 +107,11 @@ try {
     await decisions.click();
     await page.getByRole('heading', { level: 1, name: 'Recent decisions' }).waitFor();
     await look('decisions');
+    await page.getByLabel('Who').fill('analyst');
+    await page.getByLabel('Outcome').selectOption('deny');
+    await page.getByRole('button', { name: 'Search' }).click();
+    await page.getByRole('heading', { level: 1, name: 'Decisions in the audit trail' }).waitFor();
+    await look('searched');
   }
   await page.goto(`${consoleUrl}explain`);
   await look('explain');

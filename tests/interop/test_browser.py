@@ -69,9 +69,11 @@ class Pages(unittest.TestCase):
         headers = {"authorization": f"Bearer {WORLD.token('analyst')}"}
         self.assertEqual(requests.post(url, json={}, headers=headers, verify=str(WORLD.ca), timeout=20).status_code, 403)
         told = self.visit("sam", "light", 1280, True)
-        self.check(told, PAGES + ["decisions"])
+        self.check(told, PAGES + ["decisions", "searched"])
         self.assertIn("platform", told["tree"]["text"])
         for words in ("analyst", "not_permitted", "POST /public/v0.2/acme/projects/checkout-prod/streams"):
             self.assertIn(words, told["decisions"]["text"])
+            self.assertIn(words, told["searched"]["text"])
+        self.assertIn("That is all that could fit.", told["searched"]["text"])
         told = self.visit("sam", "dark", 360, True)
-        self.check(told, PAGES + ["decisions"])
+        self.check(told, PAGES + ["decisions", "searched"])

@@ -38,6 +38,7 @@ pub(crate) fn decisions(sight: &Viewer<'_>, app: &AppPath) -> Result<DecisionsVi
         trail: sight.trail(app),
         rows: calls.iter().map(|call| whole(call)).collect(),
         remembered_since: sight.shared.recent.since().map(timestamp),
+        search: None,
     })
 }
 
@@ -55,6 +56,9 @@ pub(crate) fn explain(sight: &Viewer<'_>, ask: &ExplainRequest) -> ExplainView {
     };
     if !view.request_id.is_empty() {
         view.found = found(sight, &view.request_id);
+        let visitor = &*sight.facts.subject;
+        let is_anothers = |row: &DecisionRow| row.subject != visitor;
+        view.is_anothers = view.found.as_ref().is_some_and(is_anothers);
         if view.found.is_none() {
             view.mistake = Some(NOT_FOUND.to_owned());
         }

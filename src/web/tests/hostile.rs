@@ -188,6 +188,7 @@ fn explain(text: &str, request_id: &str) -> ExplainView {
         details: pairs(text),
     };
     ExplainView {
+        is_anothers: false,
         request_id: request_id.to_owned(),
         method: t(),
         path: t(),
@@ -220,6 +221,28 @@ fn pages(text: &str) -> Vec<Page> {
             trail: pairs(text),
             rows: vec![decision(text)],
             remembered_since: Some(t()),
+            search: None,
+        }),
+        Page::Decisions(DecisionsView {
+            app: t(),
+            trail: pairs(text),
+            rows: Vec::new(),
+            remembered_since: None,
+            search: Some(Box::new(SearchView {
+                request_id: t(),
+                subject: t(),
+                issuer: t(),
+                operation: t(),
+                decision: t(),
+                reason: t(),
+                status: t(),
+                since: t(),
+                until: t(),
+                back_to: Some(t()),
+                bytes: u64::MAX,
+                is_whole: false,
+                mistake: Some(t()),
+            })),
         }),
         Page::SignedOut,
         Page::Fault(FaultView {

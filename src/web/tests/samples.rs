@@ -472,6 +472,35 @@ pub(crate) fn decisions() -> DecisionsView {
         app: "shop".into(),
         trail: vec![("/".into(), "acme".into()), ("shop".into(), "shop".into())],
         rows: vec![decision(false), export, unknown, decision(true)],
+        search: None,
+    }
+}
+
+/// The same out of the audit trail, of which a part was looked at.
+pub(crate) fn searched() -> DecisionsView {
+    DecisionsView {
+        remembered_since: None,
+        search: Some(Box::new(SearchView {
+            subject: "ann@acme.example".into(),
+            decision: "deny".into(),
+            since: "2026-11-01".into(),
+            back_to: Some("2026-11-20T03:00:00.000Z".into()),
+            bytes: 268_435_456,
+            ..SearchView::default()
+        })),
+        ..decisions()
+    }
+}
+
+pub(crate) fn unsearched() -> DecisionsView {
+    DecisionsView {
+        rows: Vec::new(),
+        search: Some(Box::new(SearchView {
+            since: "yesterday".into(),
+            mistake: Some("`yesterday` is no time: write it as in `2026-11-30T08:00:00Z`".into()),
+            ..SearchView::default()
+        })),
+        ..decisions()
     }
 }
 
@@ -516,6 +545,8 @@ pub(crate) fn all() -> Vec<(&'static str, Frame, Page)> {
         ),
         ("decisions", frame(), Page::Decisions(decisions())),
         ("decisions-empty", frame(), Page::Decisions(empty)),
+        ("decisions-searched", frame(), Page::Decisions(searched())),
+        ("decisions-mistake", frame(), Page::Decisions(unsearched())),
         ("signed-out", stranger(), Page::SignedOut),
         (
             "fault-401",
