@@ -1,4 +1,4 @@
-"""The library of the Go checksum database, which verifies a trail by the program that stands in docs/audit.md.
+"""The library of the Go checksum database, which verifies a trail by the program that stands in docs/audit.md, and Tessera's `fsck`.
 
 Scenario: a gateway with an audit key takes calls, and ends. Guarantees: the page's own program, which knows nothing of
 Lightkeeper, finds trail, checkpoints and the proof of one call as they were sealed; with a byte of any of them changed it does not.
@@ -10,6 +10,7 @@ import re
 import signal
 import subprocess
 import tempfile
+import threading
 import unittest
 import urllib.error
 import urllib.request
@@ -46,6 +47,9 @@ class Sumdb(unittest.TestCase):
     def trail(self, folder):
         """Serves fifty calls; the request id of one."""
         first_configuration(folder)
+        return self.served(folder, 50)
+
+    def served(self, folder, calls):
         command = [LIGHTKEEPER, "serve", "--config", folder / "lightkeeper.yaml"]
         gateway = subprocess.Popen(command, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True)
         self.addCleanup(gateway.kill)
@@ -56,8 +60,9 @@ class Sumdb(unittest.TestCase):
                 address = told["address"]
             if told.get("message") == "admin listening":
                 break
+        threading.Thread(target=gateway.stderr.read, daemon=True).start()  # a full pipe would hold it up
         identity = None
-        for number in range(50):
+        for number in range(calls):
             try:
                 urllib.request.urlopen(f"http://{address}/.lightkeeper/whoami", timeout=10)
             except urllib.error.HTTPError as refused:
@@ -65,9 +70,44 @@ class Sumdb(unittest.TestCase):
                 if number == 23:
                     identity = refused.headers["lightkeeper-request-id"]
         gateway.send_signal(signal.SIGTERM)
-        gateway.communicate(timeout=30)
-        self.assertEqual(gateway.returncode, 0)
+        self.assertEqual(gateway.wait(timeout=30), 0)
         return identity
+
+    def test_tiles_are_walked(self):
+        """Scenario: some hundred records are written as tiles, and Tessera's `fsck` walks them; then a byte of one file is another.
+        Guarantees: the walk is well, over full and partial tiles; with a byte changed it is not."""
+        if "FSCK" not in os.environ:
+            self.skipTest(os.environ.get("FSCK_ABSENT", "no fsck"))
+        with tempfile.TemporaryDirectory() as name:
+            folder = Path(name)
+            first_configuration(folder)
+            self.served(folder, 600)
+            config = ["--config", folder / "lightkeeper.yaml"]
+            key = subprocess.run([LIGHTKEEPER, "audit", "key", *config], check=True, capture_output=True, text=True).stdout
+            (folder / "key").write_text(key)
+            tiles = folder / "tiles"
+            told = subprocess.run([LIGHTKEEPER, "audit", "export", "--tiles", tiles, *config], capture_output=True, text=True)
+            self.assertEqual(told.returncode, 0, told.stderr)
+            command = [os.environ["FSCK"], f"--storage_url=file://{tiles}/", f"--public_key={folder / 'key'}", "--ui=false", "--logtostderr", "-v=1"]
+
+            def walked():
+                done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+                return "fsck failed" not in done.stderr and done.returncode == 0, done.stderr
+
+            well, said = walked()
+            self.assertTrue(well, said)
+            self.assertIn("Completed ranges", said)
+            files = sorted(file for file in tiles.rglob("*") if file.is_file())
+            names = [str(file.relative_to(tiles)) for file in files]
+            for start in ("tile/0/000", "tile/0/002.p/", "tile/1/000.p/", "tile/entries/000", "tile/entries/002.p/", "checkpoint"):
+                self.assertTrue(any(name.startswith(start) for name in names), names)
+            for file in files:
+                whole = file.read_bytes()
+                for at in (len(whole) // 3, len(whole) // 2):
+                    file.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
+                    with self.subTest(file=str(file.relative_to(tiles)), at=at):
+                        self.assertFalse(walked()[0])
+                file.write_bytes(whole)
 
     def test_the_pages_program(self):
         if "SUMDB" not in os.environ:
