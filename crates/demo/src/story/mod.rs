@@ -19,6 +19,7 @@ mod refusals;
 mod roles;
 mod settings;
 mod stay;
+mod trail;
 
 use std::time::Duration;
 
@@ -37,12 +38,16 @@ pub async fn demo(stay: bool) -> Result<(), String> {
     } else {
         stay::Plan::passing()
     };
-    let world = World::start_with(possession::with_listener(plan.world).with_aws()).await?;
+    let world =
+        World::start_with(trail::sealed(possession::with_listener(plan.world)).with_aws()).await?;
     let watching = tokio::spawn(world.gateway.clone().watch());
     let mut narrator = Narrator::new(&world, ink);
     introduce(&narrator);
     let told = tell(&mut narrator).await;
     if let Err(error) = told {
+        narrator.differs(error);
+    }
+    if let Err(error) = trail::tell(&mut narrator).await {
         narrator.differs(error);
     }
     conclude(&mut narrator).await;
