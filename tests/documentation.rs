@@ -416,3 +416,86 @@ fn files_that_documents_name_are_found() {
         ["identify/clock.rs", "src/identify/clock.rs", "src/clock.rs"]
     );
 }
+
+/// The cells of a table's rows beneath this heading.
+fn cells<'p>(page: &'p str, heading: &str) -> Vec<Vec<&'p str>> {
+    let (_, section) = page.split_once(heading).unwrap();
+    let rows = section.lines().skip_while(|line| !line.starts_with("| "));
+    let rows = rows.take_while(|line| line.starts_with('|')).skip(2);
+    rows.map(|row| row.trim_matches('|').split(" | ").map(str::trim).collect())
+        .collect()
+}
+
+fn spans(cell: &str) -> Vec<&str> {
+    cell.split('`').skip(1).step_by(2).collect()
+}
+
+/// Scenario: a field, a command or a test that stands in the table of SOC 2 criteria is renamed. Guarantees: the table names every
+/// criterion of the two series that it is about, and nothing that is not there.
+#[test]
+fn the_table_of_criteria_names_what_is_there() {
+    use clap::CommandFactory as _;
+    let page = read("docs/audit.md");
+    let rows = cells(&page, "## SOC 2");
+    let criteria: Vec<&str> = rows
+        .iter()
+        .filter_map(|row| row[0].split(' ').next())
+        .collect();
+    let expected = [
+        "CC6.1", "CC6.2", "CC6.3", "CC6.4", "CC6.5", "CC6.6", "CC6.7", "CC6.8", "CC7.1", "CC7.2",
+        "CC7.3", "CC7.4", "CC8.1",
+    ];
+    assert_eq!(criteria, expected);
+    let records = read("docs/reference/records.md");
+    let fields = words(&records);
+    let mut sources = String::new();
+    let mut folders = ["tests", "src"].map(|name| root().join(name)).to_vec();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            let is_source = path
+                .extension()
+                .is_some_and(|ending| ending == "rs" || ending == "py");
+            let is_fetched =
+                path.to_string_lossy().contains("/.venv") || path.ends_with("node_modules");
+            if path.is_dir() && !is_fetched {
+                folders.push(path);
+            } else if is_source {
+                sources.push_str(&std::fs::read_to_string(path).unwrap());
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for row in &rows {
+        let [criterion, _, shown, typed, tests, left] = row.as_slice() else {
+            panic!("{row:?}");
+        };
+        let held = spans(tests);
+        for field in spans(shown)
+            .iter()
+            .filter(|field| !fields.contains(**field))
+        {
+            wrong.push(format!("{criterion}: no field `{field}`"));
+        }
+        for typed in spans(typed).iter().filter(|typed| !typed.starts_with("--")) {
+            let mut command = lightkeeper::cli::Arguments::<lightkeeper::cli::NoMore>::command();
+            for word in typed.split(' ').skip(1) {
+                match command.find_subcommand(word) {
+                    Some(under) => command = under.clone(),
+                    None => wrong.push(format!("{criterion}: no command `{typed}`")),
+                }
+            }
+        }
+        for test in &held {
+            let is_there = ["fn", "def"]
+                .iter()
+                .any(|word| sources.contains(&format!("{word} {test}(")));
+            if !is_there {
+                wrong.push(format!("{criterion}: no test `{test}`"));
+            }
+        }
+        let is_left_out = *left == "all of it" || left.starts_with("all of it,");
+        assert!(is_left_out || !held.is_empty(), "{criterion} has no test");
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
