@@ -396,9 +396,13 @@ def gateway(name, binary, directory, port, admin, upstream, stamp):
         # For the idle connections of --extra, which all come from one address.
         "limits": {"connections": 20_000, "connections_per_address": 20_000},
     }
+    if name in ("sealed", "durable"):
+        config["vault"]["audit_keys"] = [{"env": "COMPARE_AUDIT_KEY"}]
+        config["audit"] |= {"name": "compare", "instance": name, "durability": "every_record" if name == "durable" else "interval"}
     # JSON is YAML, so the standard library can write both files.
     (directory / f"{name}.policy.yaml").write_text(json.dumps(policy, indent=1))
     (directory / f"{name}.yaml").write_text(json.dumps(config, indent=1))
     env = {f"COMPARE_TOKEN_{team}": f"compare-access-token-of-team-{team}" for team in range(TEAMS)}
     env["COMPARE_READ_KEY"] = API_KEY
+    env["COMPARE_AUDIT_KEY"] = "5d" * 32
     return [binary, "serve", "--config", directory / f"{name}.yaml"], env
