@@ -192,9 +192,6 @@ fn activity(class: OcsfClass, record: &Value) -> u64 {
             _ => 99,
         },
         OcsfClass::HttpActivity => {
-            const METHODS: [&str; 9] = [
-                "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE", "PATCH",
-            ];
             let place = METHODS
                 .iter()
                 .position(|known| *known == text("http_method"));
@@ -230,9 +227,19 @@ fn user(record: &Value) -> Value {
     }
 }
 
+/// The methods that the schema knows, in the order of their activities.
+const METHODS: [&str; 9] = [
+    "CONNECT", "DELETE", "GET", "HEAD", "OPTIONS", "POST", "PUT", "TRACE", "PATCH",
+];
+
 fn request(record: &Value) -> Value {
     let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default();
-    json!({ "http_method": text("http_method"), "url": { "path": text("path") } })
+    let mut request = json!({ "url": { "path": text("path") } });
+    let method = METHODS.iter().find(|known| **known == text("http_method"));
+    if let (Some(fields), Some(method)) = (request.as_object_mut(), method) {
+        fields.insert("http_method".into(), json!(method));
+    }
+    request
 }
 
 fn actor(record: &Value) -> Value {
