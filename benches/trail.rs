@@ -37,6 +37,7 @@ fn cpu_nanos(name: &str) -> u64 {
 
 fn written(gateway: &Arc<Gateway>) -> u64 {
     let page = gateway.shared().metrics_page();
+    let page = String::from_utf8_lossy(&page);
     let figure = |name: &str| {
         let line = page
             .lines()
