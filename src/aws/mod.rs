@@ -122,7 +122,6 @@ impl HeaderSigner {
     }
 
     #[cfg(not(feature = "aws"))]
-    #[expect(clippy::unused_async, reason = "as with the feature")]
     pub(crate) async fn sign(
         &self,
         _call: &AwsCall<'_>,
