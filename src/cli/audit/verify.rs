@@ -173,7 +173,7 @@ impl<'a> Verifier<'a> {
         Verifier {
             heads: &seals.heads,
             // Of what was before, nothing can be said.
-            next: seals.heads.partition_point(|head| head.size < begin),
+            next: seals.heads.partition_point(|head| head.size <= begin),
             edge: seals.begin.clone(),
             part: Vec::new(),
             is_long: false,
