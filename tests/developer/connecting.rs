@@ -7,7 +7,7 @@ use super::desk::{Desk, Program};
 use super::front::Front;
 
 /// The program, its address, and the key that it printed.
-fn connect(desk: &Desk, more: &[&str]) -> (Program, String, String) {
+pub fn connect(desk: &Desk, more: &[&str]) -> (Program, String, String) {
     let arguments = [&["connect", "--listen", "127.0.0.1:0"][..], more].concat();
     let program = desk.start(&arguments);
     let line = program.out.wait(|line| line.starts_with("Listening on "));

@@ -2,7 +2,7 @@
 //! for gateways that answer badly. It knows nothing of the modules within.
 
 mod asking;
-mod connecting;
+pub mod connecting;
 pub mod desk;
 mod front;
 mod logins;

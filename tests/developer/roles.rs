@@ -17,13 +17,22 @@ use super::desk::{Desk, Program};
 
 const NEVER: &str = "2999-01-01T00:00:00Z";
 
-/// The services that hand out credentials: a container's, an instance's, and STS for web identities.
+/// A start URL of single sign-on, and the names that AWS's tools give the files of its token: SHA-1 of the URL, and of the
+/// session's name `acme`.
+const START_URL: &str = "https://acme.awsapps.example/start";
+const START_URL_TOKEN: &str = ".aws/sso/cache/8f5d5d7a40b03cb053910ce2e653d4356fa1ac6a.json";
+const SESSION_TOKEN: &str = ".aws/sso/cache/293abb6b76d7791c0732cc517d38c4b5c734b87f.json";
+
+/// The services that hand out credentials: a container's, an instance's, STS for web identities, and the portal of single sign-on.
 struct Places;
 
 impl Service for Places {
     fn answer(self: Arc<Self>, request: Request<Incoming>, _: Connection) -> Reply {
         Box::pin(async move {
             let (head, body) = request.into_parts();
+            if head.uri.path() == "/federation/credentials" {
+                return portal(&head);
+            }
             let body = body.collect().await.map(|body| body.to_bytes());
             let body = String::from_utf8_lossy(&body.unwrap_or_default()).into_owned();
             let (status, answer) = said(&head.method, head.uri.path(), &body);
@@ -34,6 +43,38 @@ impl Service for Places {
             headers.insert("x-aws-ec2-metadata-token-ttl-seconds", life);
             response
         })
+    }
+}
+
+/// What the portal says to those who show the token of their login.
+fn portal(head: &http::request::Parts) -> Response<Payload> {
+    let role_of = |query: &str| {
+        let name = query
+            .split('&')
+            .find_map(|pair| pair.strip_prefix("role_name="));
+        name.map(role)
+    };
+    let shown = head.headers.get("x-amz-sso_bearer_token");
+    let keys = head
+        .uri
+        .query()
+        .filter(|query| query.contains(AWS_ACCOUNT))
+        .filter(|_| shown.is_some_and(|token| token == "a-login"))
+        .and_then(role_of)
+        .map(|role| role.keys);
+    match keys {
+        Some(keys) => Response::new(whole(
+            json!({"roleCredentials": {
+                "accessKeyId": keys.access_key, "secretAccessKey": keys.secret_key, "sessionToken": keys.session_token,
+                "expiration": 32_472_144_000_000_i64,
+            }})
+            .to_string(),
+        )),
+        None => {
+            let mut refused = Response::new(whole("{}"));
+            *refused.status_mut() = http::StatusCode::UNAUTHORIZED;
+            refused
+        }
     }
 }
 
@@ -113,7 +154,7 @@ fn pairs<'a>(variables: &'a [(&'static str, String)]) -> Vec<(&'a str, &'a str)>
 }
 
 /// Scenario: credentials of another role in each place: the environment, a profile, a profile's process, a container's service, an
-/// instance's, and a pod's token for a web identity. Guarantees: `token --aws` finds and signs with them, and the gateway, which has
+/// instance's, a pod's token for a web identity, and a login at single sign-on, by its start URL and by its session. Guarantees: `token --aws` finds and signs with them, and the gateway, which has
 /// AWS check the signature, takes each caller for its role; the secret is printed nowhere.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_role_is_found_wherever_awss_own_tools_find_it() {
@@ -140,9 +181,22 @@ async fn a_role_is_found_wherever_awss_own_tools_find_it() {
     desk.write(
         ".aws/config",
         &format!(
-            "[profile ci]\nregion = {AWS_REGION}\n[profile process]\nregion = {AWS_REGION}\ncredential_process = cat {printed}\n"
+            "[profile ci]\nregion = {AWS_REGION}\n[profile process]\nregion = {AWS_REGION}\ncredential_process = cat {printed}\n\
+             [profile person]\nregion = {AWS_REGION}\nsso_start_url = {START_URL}\nsso_region = {AWS_REGION}\n\
+             sso_account_id = {AWS_ACCOUNT}\nsso_role_name = checkout-person\n\
+             [profile team]\nregion = {AWS_REGION}\nsso_session = acme\nsso_account_id = {AWS_ACCOUNT}\n\
+             sso_role_name = checkout-team\n\
+             [sso-session acme]\nsso_region = {AWS_REGION}\nsso_start_url = {START_URL}\n"
         ),
     );
+    let login = json!({"accessToken": "a-login", "expiresAt": NEVER, "region": AWS_REGION, "startUrl": START_URL});
+    for name in [START_URL_TOKEN, SESSION_TOKEN] {
+        desk.write(name, &login.to_string());
+    }
+    let signed_on = |profile: &str| {
+        let portal = ("AWS_ENDPOINT_URL_SSO", base.clone());
+        vec![("AWS_PROFILE", profile.to_owned()), portal]
+    };
     let pod = desk.write("pod-token", "a-pods-token");
     let region = || ("AWS_REGION", AWS_REGION.to_owned());
     let cases = [
@@ -173,6 +227,8 @@ async fn a_role_is_found_wherever_awss_own_tools_find_it() {
                 ("AWS_EC2_METADATA_SERVICE_ENDPOINT", base.clone()),
             ],
         ),
+        ("checkout-person", signed_on("person")),
+        ("checkout-team", signed_on("team")),
         (
             "checkout-pod",
             vec![

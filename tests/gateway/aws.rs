@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use lightkeeper::clock::Clock;
 use lightkeeper::otlp::Encoding;
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::sigv4::PresignedCall;
 use testkit::world::{AWS_ACCOUNT, AWS_AUDIENCE, AWS_REGION};
 use testkit::{
@@ -43,14 +43,7 @@ async fn world() -> World {
 }
 
 async fn export(caller: &SampleCaller) -> Answer {
-    caller
-        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
-        .await
-        .unwrap()
-}
-
-async fn recorded(world: &World, answer: &Answer) -> Value {
-    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+    stage::export(caller, "some-service").await
 }
 
 /// Scenario: a role exports over HTTP/1.1, HTTP/2 and gRPC, with its proof in either header, in plain text and over TLS; and in each
@@ -73,7 +66,7 @@ async fn a_role_exports_in_every_carrier() {
                         .unwrap(),
                 ),
             ] {
-                let record = recorded(&world, &answer).await;
+                let record = stage::recorded(&world, &answer).await;
                 assert_eq!(record["reason"], "ok", "{what}: {record:#}");
                 assert_eq!(
                     record["identity"],
@@ -105,7 +98,7 @@ async fn a_role_exports_in_every_carrier() {
                 sample = sample.carrying(Carrier::Header, "developer");
             }
             let answer = world.plain_caller().report(&sample).await.unwrap();
-            let record = recorded(&world, &answer).await;
+            let record = stage::recorded(&world, &answer).await;
             let told = format!("{format:?} {carrier:?}: {record:#}");
             assert_eq!(record["reason"], "ok", "{told}");
             assert_eq!(record["identity"]["subject"], arn(), "{told}");
@@ -195,7 +188,7 @@ async fn what_aws_refuses_is_refused() {
     ] {
         let caller = world.plain_caller().bearer(&token);
         let answer = export(&caller).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(
             (answer.status, &record["reason"]),
             (status, &json!(reason)),
@@ -210,7 +203,7 @@ async fn what_aws_refuses_is_refused() {
     }
     let other = world.issuer.token("checkout-collector");
     let both = world.plain_caller().bearer(&good).access_token(&other);
-    let record = recorded(&world, &export(&both).await).await;
+    let record = stage::recorded(&world, &export(&both).await).await;
     assert_eq!(record["reason"], "conflicting_credentials");
     assert!(world.emulator.exports().is_empty());
     let (_, metrics) = stage::admin(&world, "/metrics").await;
@@ -265,7 +258,7 @@ async fn an_outage_of_aws_refuses_no_caller() {
             .plain_caller()
             .bearer(&world.aws_token(&lambda(), &clock));
         let answer = export(&fresh).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         let reason = record["reason"].as_str().unwrap();
         assert_eq!(answer.status, 503, "{fault:?} {record:#}");
         assert!(
@@ -383,7 +376,7 @@ async fn who_has_no_name_here_is_denied() {
         sts(&world).add(caller.clone());
         let token = world.aws_token(&caller, &Clock::system());
         let answer = export(&world.plain_caller().bearer(&token)).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(answer.status, 403, "{record:#}");
         assert_eq!(record["reason"], "aws_caller_unnamed", "{record:#}");
     }

@@ -112,10 +112,6 @@ async fn export(caller: &SampleCaller) -> Answer {
     caller.export(&sample, Encoding::Protobuf).await.unwrap()
 }
 
-async fn recorded(world: &World, answer: &Answer) -> Value {
-    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
-}
-
 /// Scenario: a pod exports with its projected token, and calls itself another pod. Guarantees: the cluster's keys, authority and
 /// issuer come from the pod's files and the API server alone; the address that its discovery document names is never asked;
 /// the telemetry says where the token was made, and not what the sender says.
@@ -131,7 +127,7 @@ async fn a_pod_exports_with_its_projected_token() {
     ] {
         world.emulator.clear();
         let answer = export(&caller).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(record["reason"], "ok", "{record:#}");
         assert_eq!(record["identity"]["issuer"], "cluster");
         let exports = world.emulator.exports();
@@ -198,7 +194,7 @@ async fn a_review_ends_what_a_signature_cannot() {
         }
         let answer = status(&gone).await;
         assert_eq!(
-            recorded(&world, &answer).await["reason"],
+            stage::recorded(&world, &answer).await["reason"],
             "token_inactive",
             "{review}"
         );

@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::{
     Answer, DevelopmentCertificates, IssuerFault, Sample, SampleCaller, TokenJudge, TokenWord,
@@ -54,14 +53,7 @@ pub fn by_secret(folder: &Folder) -> String {
 }
 
 async fn export(caller: &SampleCaller) -> Answer {
-    caller
-        .export(&Sample::traces("checkout", 1), Encoding::Protobuf)
-        .await
-        .unwrap()
-}
-
-async fn recorded(world: &World, answer: &Answer) -> Value {
-    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+    stage::export(caller, "checkout").await
 }
 
 /// Scenario: a workload with an opaque token exports over HTTP/1.1, HTTP/2 and gRPC, in clear and over TLS. Guarantees: the
@@ -90,7 +82,7 @@ async fn a_workload_exports_with_an_opaque_token() {
         } else {
             export(&caller).await
         };
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(record["reason"], "ok", "{what}: {record:#}");
         let identity = &record["identity"];
         assert_eq!(
@@ -169,7 +161,7 @@ async fn a_crowd_asks_once() {
         ("with:colon", "token_malformed", 2),
     ] {
         let answer = export(&world.plain_caller().bearer(token)).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(record["reason"], reason, "{token}");
         assert_eq!(judge.asked().len(), asked, "{token}");
     }
@@ -204,7 +196,7 @@ async fn an_outage_is_never_the_callers_fault() {
         assert_eq!(answer.status, 503, "{fault:?}");
         assert!(answer.header("retry-after").is_some(), "{fault:?}");
         assert_eq!(
-            recorded(&world, &answer).await["reason"],
+            stage::recorded(&world, &answer).await["reason"],
             reason,
             "{fault:?}"
         );
@@ -219,13 +211,13 @@ async fn an_outage_is_never_the_callers_fault() {
     judge.want("Basic other");
     let answer = export(&caller).await;
     assert_eq!(
-        recorded(&world, &answer).await["reason"],
+        stage::recorded(&world, &answer).await["reason"],
         "introspection_client"
     );
     judge.stop().await;
     let answer = export(&caller).await;
     assert_eq!(
-        recorded(&world, &answer).await["reason"],
+        stage::recorded(&world, &answer).await["reason"],
         "introspection_unavailable"
     );
     judge.restart().await.unwrap();
@@ -303,7 +295,12 @@ async fn the_gateway_proves_itself_without_a_shared_secret() {
     let second = stage::start(stage::plan(&[("audiences: [lightkeeper]", &asked)])).await;
     judge.say(OPAQUE, active(&second, FRONTEND));
     let answer = export(&second.plain_caller().bearer(OPAQUE)).await;
-    assert_eq!(answer.status, 200, "{:?}", recorded(&second, &answer).await);
+    assert_eq!(
+        answer.status,
+        200,
+        "{:?}",
+        stage::recorded(&second, &answer).await
+    );
     let question = judge.asked().pop().unwrap();
     assert!(question.has_certificate);
     assert_eq!(question.field("client_id").as_deref(), Some("gateway"));

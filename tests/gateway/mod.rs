@@ -22,6 +22,7 @@ mod dual;
 mod echoes;
 mod egress;
 mod endpoints;
+mod ends;
 mod exports;
 mod forms;
 mod golden;

@@ -16,7 +16,8 @@ const LOGOUT: &str = "/.lightkeeper/backchannel-logout";
 const EVENTS: &str = "/.lightkeeper/ssf/events";
 const FORM: (&str, &str) = ("content-type", "application/x-www-form-urlencoded");
 const SET: (&str, &str) = ("content-type", "application/secevent+jwt");
-const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
+const AGREED: (&str, &str) = ("authorization", "Bearer what-was-agreed");
+pub const CAEP: &str = "https://schemas.openid.net/secevent/caep/event-type/";
 
 /// The demonstration's world with a file of revocations.
 fn with_file() -> stage::WorldPlan {
@@ -36,6 +37,14 @@ fn with_transmitter(signals: &Issuer) -> stage::WorldPlan {
         signals.jwks_url()
     );
     plan.files = vec![("push-token".to_owned(), "what-was-agreed".to_owned())];
+    plan
+}
+
+/// Both.
+pub fn with_all(signals: &Issuer) -> stage::WorldPlan {
+    let (mut plan, file) = (with_transmitter(signals), with_file());
+    plan.more = format!("{}\n{}", plan.more, file.more);
+    plan.files.extend(file.files);
     plan
 }
 
@@ -83,8 +92,27 @@ async fn push(world: &World, path: &str, headers: &[(&str, &str)], body: &str) -
     sent.await.unwrap()
 }
 
+/// Waits until the transmitter's keys are there.
+pub async fn hears_events(world: &World) {
+    eventually("the transmitter's keys", || async {
+        let (_, page) = stage::admin(world, "/readyz").await;
+        let page: Value = serde_json::from_str(&page).unwrap();
+        (page["transmitters"][0]["has_keys"] == true).then_some(())
+    })
+    .await;
+}
+
+/// As the transmitter of `with_transmitter` pushes.
+pub async fn push_event(world: &World, token: &str) -> Answer {
+    push(world, EVENTS, &[SET, AGREED], token).await
+}
+
+pub async fn push_logout(world: &World, token: &str) -> Answer {
+    push(world, LOGOUT, &[FORM], &format!("logout_token={token}")).await
+}
+
 /// The id of a token, which the issuer makes.
-fn id_of(token: &str) -> String {
+pub fn id_of(token: &str) -> String {
     use base64::Engine as _;
     let claims = token.split('.').nth(1).unwrap();
     let claims = base64::engine::general_purpose::URL_SAFE_NO_PAD
@@ -224,7 +252,7 @@ async fn a_broken_file_keeps_the_last_good_list() {
 }
 
 /// A logout token of the world's issuer.
-fn logout_token(issuer: &Issuer, subject: &str) -> String {
+pub fn logout_token(issuer: &Issuer, subject: &str) -> String {
     let claims = issuer.claims(subject).audience("lightkeeper-web").set(
         "events",
         json!({"http://schemas.openid.net/event/backchannel-logout": {}}),
@@ -337,7 +365,7 @@ async fn a_back_channel_logout_ends_session_and_tokens() {
 }
 
 /// A security event token.
-fn event(signals: &Issuer, event: &str, subject: Value, at: i64) -> String {
+pub fn event(signals: &Issuer, event: &str, subject: Value, at: i64) -> String {
     let claims = signals
         .claims("")
         .audience("https://gateway.example")
@@ -368,13 +396,8 @@ async fn a_security_event_ends_proofs() {
         r#"{ name: ci, subjects: [{ issuer: ci, subject: "**" }], role: reporter, apps: [platform] }"#,
     );
     let world = stage::start(plan).await;
-    eventually("the transmitter's keys", || async {
-        let (_, page) = stage::admin(&world, "/readyz").await;
-        let page: Value = serde_json::from_str(&page).unwrap();
-        (page["transmitters"][0]["has_keys"] == true).then_some(())
-    })
-    .await;
-    let agreed = ("authorization", "Bearer what-was-agreed");
+    hears_events(&world).await;
+    let agreed = AGREED;
     let subject = testkit::issuer::PRINCIPALS
         .iter()
         .find(|principal| principal.name == COLLECTOR)

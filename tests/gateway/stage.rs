@@ -4,10 +4,11 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use lightkeeper::otlp::Encoding;
 use serde_json::Value;
 pub use testkit::WorldPlan;
 use testkit::emulator::PROJECTS;
-use testkit::{Emulator, World};
+use testkit::{Answer, Emulator, Sample, SampleCaller, World};
 
 /// After this long, what was waited for does not come.
 pub const PATIENCE: Duration = Duration::from_secs(20);
@@ -95,6 +96,19 @@ pub async fn record(world: &World, request_id: &str) -> Value {
     .await
 }
 
+/// The record of this answer.
+pub async fn recorded(world: &World, answer: &Answer) -> Value {
+    record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+}
+
+/// A small export of one service over HTTP.
+pub async fn export(caller: &SampleCaller, service: &str) -> Answer {
+    caller
+        .export(&Sample::traces(service, 1), Encoding::Protobuf)
+        .await
+        .unwrap()
+}
+
 /// The first event of this kind.
 pub async fn event(world: &World, name: &str) -> Value {
     eventually(&format!("the event `{name}`"), || async {
@@ -108,7 +122,7 @@ pub async fn event(world: &World, name: &str) -> Value {
 
 /// What the admin listener answers: status and body.
 pub async fn admin(world: &World, path: &str) -> (u16, String) {
-    let caller = testkit::SampleCaller::new(&format!("http://{}", world.admin));
+    let caller = SampleCaller::new(&format!("http://{}", world.admin));
     let answer = caller.get(path).await.unwrap();
     (answer.status, answer.text())
 }

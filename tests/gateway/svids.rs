@@ -2,13 +2,11 @@
 //! refuses to know: which tokens are JWT-SVIDs; the room's own tests know.
 
 use lightkeeper::clock::Clock;
-use lightkeeper::otlp::Encoding;
 use serde_json::{Value, json};
 use testkit::server::ServerTls;
 use testkit::workload_api::{WorkloadAnswers, WorkloadApi};
 use testkit::{
-    Algorithm, Answer, Authority, Issuer, IssuerOptions, Leaf, Sample, SampleCaller, World,
-    WorldPlan,
+    Algorithm, Answer, Authority, Issuer, IssuerOptions, Leaf, SampleCaller, World, WorldPlan,
 };
 
 use super::stage::{self, eventually};
@@ -72,14 +70,7 @@ async fn world_by(place: &str) -> World {
 }
 
 async fn export(caller: &SampleCaller) -> Answer {
-    caller
-        .export(&Sample::traces("some-service", 1), Encoding::Protobuf)
-        .await
-        .unwrap()
-}
-
-async fn recorded(world: &World, answer: &Answer) -> Value {
-    stage::record(world, &answer.header("lightkeeper-request-id").unwrap()).await
+    stage::export(caller, "some-service").await
 }
 
 /// Scenario: one workload exports with a JWT-SVID, then with a certificate for the same ID, then with both; others with
@@ -104,7 +95,7 @@ async fn a_workload_exports_with_its_jwt_svid() {
     ] {
         world.emulator.clear();
         let answer = export(&caller).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(
             (answer.status, &record["reason"]),
             (200, &json!("ok")),
@@ -204,7 +195,7 @@ async fn a_workload_exports_with_its_jwt_svid() {
         ),
     ] {
         let answer = export(&world.plain_caller().bearer(&token)).await;
-        let record = recorded(&world, &answer).await;
+        let record = stage::recorded(&world, &answer).await;
         assert_eq!(
             (answer.status, record["reason"].as_str().unwrap()),
             (status, reason),
@@ -279,7 +270,10 @@ async fn a_bundle_is_read_anew_when_it_changes() {
     .await;
     let answer = export(&first).await;
     assert_eq!(
-        (answer.status, &recorded(&world, &answer).await["reason"]),
+        (
+            answer.status,
+            &stage::recorded(&world, &answer).await["reason"]
+        ),
         (401, &json!("token_key_unknown"))
     );
 }
@@ -358,7 +352,7 @@ async fn bundles_of_endpoints_and_agents_verify_tokens() {
         taken(first.clone()).await;
         let elsewhere = svid(&keys, COLLECTOR, json!({"aud": ["another"]}));
         let answer = export(&world.plain_caller().bearer(&elsewhere)).await;
-        let reason = &recorded(&world, &answer).await["reason"];
+        let reason = &stage::recorded(&world, &answer).await["reason"];
         assert_eq!((answer.status, reason), (401, &json!("token_audience")));
 
         keys.rotate(false).unwrap();
@@ -366,7 +360,7 @@ async fn bundles_of_endpoints_and_agents_verify_tokens() {
         let next = svid(&keys, COLLECTOR, json!({}));
         taken(world.plain_caller().bearer(&next)).await;
         let answer = export(&first).await;
-        let reason = &recorded(&world, &answer).await["reason"];
+        let reason = &stage::recorded(&world, &answer).await["reason"];
         assert_eq!(
             (answer.status, reason),
             (401, &json!("token_key_unknown")),

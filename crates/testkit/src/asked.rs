@@ -16,9 +16,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpListener;
 
 use super::issuer::IssuerFault;
-use super::server::{
-    Connection, Payload, Reply, Server, ServerTls, Service, lock, repeated, whole,
-};
+use super::server::{Connection, Payload, Reply, Server, ServerTls, Service, lock, whole};
 use super::urls::Form;
 
 /// Questions that are kept, the last ones.
@@ -224,21 +222,10 @@ impl State {
             questions.push(question);
         }
         let fault = *lock(&self.fault);
-        match fault {
-            None => {}
-            Some(IssuerFault::Slow(delay)) => tokio::time::sleep(delay).await,
-            Some(IssuerFault::Close) => connection.sever().await,
-            Some(IssuerFault::Unavailable) => {
-                return respond(StatusCode::SERVICE_UNAVAILABLE, "text/plain", "down");
-            }
-            Some(IssuerFault::Garbage) => {
-                return respond(
-                    StatusCode::OK,
-                    "text/html",
-                    "<h1>Welcome to the portal</h1>",
-                );
-            }
-            Some(IssuerFault::Huge(bytes)) => return Response::new(repeated(b' ', bytes)),
+        if let Some(fault) = fault
+            && let Some(answer) = fault.answer(&connection).await
+        {
+            return answer;
         }
         let wanted = lock(&self.wanted).clone();
         if wanted.is_some() && wanted != shown {

@@ -106,6 +106,28 @@ pub enum IssuerFault {
     Close,
 }
 
+impl IssuerFault {
+    /// What is answered instead; `None`: what would be answered anyway, only later.
+    pub(crate) async fn answer(self, connection: &Connection) -> Option<Response<Payload>> {
+        match self {
+            IssuerFault::Slow(delay) => {
+                tokio::time::sleep(delay).await;
+                None
+            }
+            IssuerFault::Close => connection.sever().await,
+            IssuerFault::Unavailable => Some(page(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "down for maintenance",
+            )),
+            IssuerFault::Garbage => Some(page(
+                StatusCode::OK,
+                "<h1>Welcome to the captive portal</h1>",
+            )),
+            IssuerFault::Huge(bytes) => Some(spaces(bytes)),
+        }
+    }
+}
+
 /// A running issuer. Dropping it stops it.
 pub struct Issuer {
     server: Server,
@@ -451,17 +473,10 @@ impl State {
             _ => 0,
         };
         let fault = *lock(&self.fault);
-        match fault {
-            None => {}
-            Some(IssuerFault::Slow(delay)) => tokio::time::sleep(delay).await,
-            Some(IssuerFault::Close) => connection.sever().await,
-            Some(IssuerFault::Unavailable) => {
-                return page(StatusCode::SERVICE_UNAVAILABLE, "down for maintenance");
-            }
-            Some(IssuerFault::Garbage) => {
-                return page(StatusCode::OK, "<h1>Welcome to the captive portal</h1>");
-            }
-            Some(IssuerFault::Huge(bytes)) => return spaces(bytes),
+        if let Some(fault) = fault
+            && let Some(answer) = fault.answer(&connection).await
+        {
+            return answer;
         }
         let Ok(form) = Limited::new(body, FORM_LIMIT_BYTES).collect().await else {
             return page(StatusCode::PAYLOAD_TOO_LARGE, "the form is too large");
