@@ -64,6 +64,17 @@ pub(crate) fn system_roots() -> Vec<CertificateDer<'static>> {
     rustls_native_certs::load_native_certs().certs
 }
 
+/// The anchors of a file, or the system's. Those that cannot be read as anchors are left out.
+pub(crate) fn roots(ca: Option<&Path>) -> Result<Arc<RootCertStore>, PemFault> {
+    let found = match ca {
+        Some(path) => chain(path)?,
+        None => system_roots(),
+    };
+    let mut roots = RootCertStore::empty();
+    roots.add_parsable_certificates(found);
+    Ok(Arc::new(roots))
+}
+
 /// The TLS of our own calls to who is trusted by `roots`, before it is known whether they show a certificate.
 pub(crate) fn client_tls(
     roots: Arc<RootCertStore>,

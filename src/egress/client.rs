@@ -83,6 +83,20 @@ impl OutboundBounds {
         body_bytes: 32 << 20,
         resting: 256,
     };
+    /// Records for a receiver of OTLP logs: no caller waits for it. Its answer says how many it rejected.
+    pub(crate) const SINK: Self = OutboundBounds {
+        connect: Duration::from_secs(5),
+        whole: Duration::from_secs(20),
+        body_bytes: 256 << 10,
+        resting: 1,
+    };
+    /// A checkpoint for a witness, which answers with a line.
+    pub(crate) const WITNESS: Self = OutboundBounds {
+        connect: Duration::from_secs(5),
+        whole: Duration::from_secs(10),
+        body_bytes: 16 << 10,
+        resting: 0,
+    };
     /// A message to a destination of alerts, a second try included; its answer is not looked at. `forward/webhook.rs` sends
     /// it; its connections rest in the pool there.
     pub(crate) const DESTINATION: Self = OutboundBounds {

@@ -1,7 +1,7 @@
 //! How our own calls leave: straight, or through an HTTP proxy's CONNECT tunnel.
 //!
 //! What it does: decides for each host whether a proxy is asked, reads the environment's variables as curl does, opens
-//! tunnels, and has the one HTTP client of our own calls. What it refuses to know: what is sent through a tunnel or asked
+//! tunnels, and has the one HTTP client of our own calls, and connections of our own for what speaks no HTTP. What it refuses to know: what is sent through a tunnel or asked
 //! with the client, and TLS to the backend, which runs inside of a tunnel. Invariants: a proxy learns host and port, never a byte of a
 //! request; its credentials are in no message; its answer is bounded in bytes, and every caller bounds it in time; a
 //! loopback address never goes to a proxy that the environment names.
@@ -12,6 +12,7 @@ mod environment;
 mod host;
 mod no_proxy;
 mod proxy;
+mod stream;
 #[cfg(test)]
 mod tests;
 mod tunnel;
@@ -25,6 +26,7 @@ pub(crate) use host::{host_and_port, is_permitted, is_this_machine};
 pub use no_proxy::NoProxy;
 pub(crate) use proxy::{Proxy, ProxyUrl, UnopenedProxy};
 pub use proxy::{ProxyCredentials, ProxySettings};
+pub(crate) use stream::{OutboundStream, StreamConnector, StreamFault, StreamPlaceFault};
 #[cfg(test)]
 pub(crate) use tests::hostile;
 pub(crate) use tunnel::TunnelFault;
