@@ -25,6 +25,8 @@ pub(crate) enum NoteFault {
     Seed,
     #[error("a verifier key must be `name+id+key`, as `audit key` prints it")]
     Verifier,
+    #[error("a witness's key must be `name+id+key`, of a key for cosignatures (kind 4)")]
+    Witness,
     #[error("the note is malformed")]
     Malformed,
     #[error("the signature of key `{0:08x}` is wrong")]
@@ -33,20 +35,23 @@ pub(crate) enum NoteFault {
     Unsigned,
 }
 
-fn is_name(name: &str) -> bool {
+pub(super) fn is_name(name: &str) -> bool {
     !name.is_empty()
         && !name.contains(|sign: char| sign.is_whitespace() || sign.is_control() || sign == '+')
 }
 
 /// The first 4 bytes of SHA-256 of the name, a line feed, and the key with its kind before it.
-fn key_id(name: &str, key: &[u8]) -> u32 {
-    let hash = digest(
-        &SHA256,
-        &[name.as_bytes(), &[b'\n', KIND_ED25519], key].concat(),
-    );
+pub(super) fn key_id(name: &str, kind: u8, key: &[u8]) -> u32 {
+    let hash = digest(&SHA256, &[name.as_bytes(), &[b'\n', kind], key].concat());
     hash.as_ref()
         .first_chunk()
         .map_or(0, |first| u32::from_be_bytes(*first))
+}
+
+/// Whether a key of 32 bytes signed it.
+pub(super) fn verify_ed25519(key: &[u8], message: &[u8], signature: &[u8]) -> bool {
+    let key = UnparsedPublicKey::new(&ED25519, key);
+    key.verify(message, signature).is_ok()
 }
 
 /// A key that signs.
@@ -94,7 +99,7 @@ impl NoteVerifier {
         }
         Ok(NoteVerifier {
             name: name.to_owned(),
-            id: key_id(name, key),
+            id: key_id(name, KIND_ED25519, key),
             key: key.to_owned(),
         })
     }
@@ -168,15 +173,21 @@ impl<'a> SignedNote<'a> {
         for (name, id, signature) in &self.signatures {
             let known = keys.iter().find(|key| key.name == *name && key.id == *id);
             let Some(key) = known else { continue };
-            UnparsedPublicKey::new(&ED25519, &key.key)
-                .verify(self.text.as_bytes(), signature)
-                .map_err(|_| NoteFault::Wrong(*id))?;
+            if !verify_ed25519(&key.key, self.text.as_bytes(), signature) {
+                return Err(NoteFault::Wrong(*id));
+            }
             good.push(key);
         }
         if good.is_empty() {
             return Err(NoteFault::Unsigned);
         }
         Ok((self.text, good))
+    }
+
+    /// Names, ids and signatures, in their order.
+    pub(super) fn signatures(&self) -> impl Iterator<Item = (&'a str, u32, &[u8])> {
+        let each = self.signatures.iter();
+        each.map(|(name, id, signature)| (*name, *id, signature.as_slice()))
     }
 
     /// The text, whether it is signed or not.
