@@ -16,6 +16,7 @@ pub mod emulator;
 pub mod formats;
 pub mod golden;
 pub mod issuer;
+pub mod logs;
 pub mod messages;
 pub mod proof;
 pub mod receiver;
@@ -24,9 +25,11 @@ pub mod secret_store;
 pub mod server;
 pub mod sigv4;
 pub mod sts;
+pub mod syslog_receiver;
 pub mod thrift;
 pub mod urls;
 pub mod vendors;
+pub mod witness;
 pub mod workload_api;
 pub mod world;
 
@@ -39,12 +42,15 @@ pub use double::Mood;
 pub use emulator::{Captured, Emulator, EmulatorOptions, Endpoints, Fault, run_emulator};
 pub use formats::{Carrier, Format};
 pub use issuer::{Algorithm, Claims, Issuer, IssuerFault, IssuerOptions, run_issuer};
+pub use logs::logs_of;
 pub use proof::ProofKey;
 pub use receiver::{Received, Receiver, ReceiverFault};
 pub use samples::{LegacySample, Sample};
 pub use secret_store::SecretStoreServer;
 pub use sts::{AwsCaller, Sts};
+pub use syslog_receiver::{SyslogMood, SyslogReceiver};
 pub use vendors::{VendorEmulator, VendorFault};
+pub use witness::SampleWitness;
 pub use world::{World, WorldPlan, webhook_secret};
 
 /// The top of the repository, where documents, examples and tests stand.
