@@ -9,12 +9,14 @@ mod legs;
 mod logging;
 mod registry;
 mod revocations;
+mod sinks;
 mod stores;
 pub(crate) mod text;
 
 pub use events::EventName;
 pub(crate) use legs::LegLabels;
 pub use logging::{LogFormat, start_logging};
+pub(crate) use sinks::SinkFigures;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -26,6 +28,7 @@ use prometheus::{
 };
 use registry::Making;
 use revocations::RevocationMetrics;
+use sinks::SinkMetrics;
 use stores::StoreMetrics;
 
 use crate::reason::Reason;
@@ -63,6 +66,7 @@ pub struct Metrics {
     callers: CallerMetrics,
     revocations: RevocationMetrics,
     stores: StoreMetrics,
+    sinks: SinkMetrics,
     pub(crate) key_age_seconds: IntGaugeVec,
     pub(crate) own_svid_seconds: IntGaugeVec,
     pub connections: IntGauge,
@@ -374,6 +378,7 @@ impl Metrics {
             legs: LegMetrics::new(&make)?,
             revocations: RevocationMetrics::new(&make)?,
             stores: StoreMetrics::new(&make)?,
+            sinks: SinkMetrics::new(&make)?,
             not_carried: make.plain_counter("unknown_fields_dropped_total", LOST_FIELDS)?,
             cuts: CutMetrics::new(&make)?,
             registry: make.0,
@@ -546,6 +551,11 @@ impl Metrics {
     /// How many items had this result on one leg so far; its signal does not count.
     pub(crate) fn leg_items(&self, leg: &LegLabels<'_>, result: &str) -> u64 {
         self.legs.of(leg, result)
+    }
+
+    /// What became of the records of each sink.
+    pub(crate) fn sinks(&self, all: &[SinkFigures<'_>]) {
+        self.sinks.show(all);
     }
 
     /// What waits for each backend that is mirrored to.

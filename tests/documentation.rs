@@ -82,8 +82,15 @@ fn after<'t>(source: &'t str, texts: &[&str]) -> Vec<&'t str> {
 #[test]
 fn every_metric_is_documented() {
     let page = read("docs/reference/metrics.md");
-    let files = ["", "/registry", "/legs", "/revocations", "/stores"]
-        .map(|file| read(&format!("src/telemetry{file}.rs")));
+    let files = [
+        "",
+        "/registry",
+        "/legs",
+        "/revocations",
+        "/sinks",
+        "/stores",
+    ]
+    .map(|file| read(&format!("src/telemetry{file}.rs")));
     let source = files.concat();
     let mut names: BTreeSet<String> = source
         .split("\"lightkeeper_")

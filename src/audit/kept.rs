@@ -73,6 +73,21 @@ pub(super) fn keep(path: &Path, edge: &TreeEdge, file: FilePlace) -> io::Result<
         roots: edge.roots().iter().map(ToString::to_string).collect(),
         file,
     };
+    replace(path, &serde_json::to_string(&kept)?)
+}
+
+/// The same of an edge that has no place in a file.
+pub(super) fn keep_edge(path: &Path, edge: &TreeEdge) -> io::Result<()> {
+    let nowhere = FilePlace {
+        device: 0,
+        inode: 0,
+        length: 0,
+    };
+    keep(path, edge, nowhere)
+}
+
+/// Puts a line in the place of what a small file held, on the disk.
+pub(super) fn replace(path: &Path, line: &str) -> io::Result<()> {
     let next = named_beside(path, ".next");
     let mut options = OpenOptions::new();
     options.write(true).create(true).truncate(true);
@@ -82,7 +97,7 @@ pub(super) fn keep(path: &Path, edge: &TreeEdge, file: FilePlace) -> io::Result<
         options.mode(0o640).custom_flags(libc::O_NOFOLLOW);
     }
     let mut out = options.open(&next)?;
-    out.write_all(serde_json::to_string(&kept)?.as_bytes())?;
+    out.write_all(line.as_bytes())?;
     out.write_all(b"\n")?;
     out.sync_data()?;
     std::fs::rename(&next, path)?;

@@ -17,6 +17,7 @@ pub(crate) mod seal;
 mod sequence;
 mod settings;
 mod sink;
+mod sinks;
 mod trail;
 mod writer;
 
@@ -33,4 +34,9 @@ pub(crate) use search::{
     NoMoment, RecordConditions, RecordFilter, RequestRecord, RequestSearch, given_moment,
 };
 pub use settings::{AuditSettings, Durability, OnFailure, RotationSettings, SealSettings};
+pub use sinks::{
+    OtlpSinkSettings, SinkFailurePolicy, SinkKind, SinkSettings, SyslogSinkSettings, SyslogTls,
+    UnopenedSink, WitnessSettings,
+};
+pub(crate) use sinks::{SinkGap, SinkRow, cosigned_beside};
 pub(crate) use trail::{Slot, Trail, TrailFault, Unwritable};

@@ -34,7 +34,7 @@ const TAIL_BYTES: u64 = 64 << 10;
 pub(crate) const SHORT_LIMIT: usize = 1400;
 
 /// The newest checkpoint, for who asks.
-pub(super) type NewestCheckpoint = Arc<Mutex<Option<Arc<str>>>>;
+pub(in crate::audit) type NewestCheckpoint = Arc<Mutex<Option<Arc<str>>>>;
 
 /// Why a trail cannot be sealed.
 #[derive(Debug, thiserror::Error)]
@@ -212,6 +212,11 @@ impl Sealer {
         &self.edge
     }
 
+    /// Leaves that the last checkpoint states.
+    pub(super) fn sealed(&self) -> u64 {
+        self.sealed
+    }
+
     /// A line that is about to be written.
     pub(super) fn queue(&mut self, seq: u64, line: &[u8]) {
         self.pending.push_back((seq, TreeHash::of_leaf(line)));
@@ -273,7 +278,8 @@ impl Sealer {
     }
 
     /// States the tree. `file`: where the next line will stand; all before it is on the disk.
-    pub(super) fn seal(&mut self, file: FilePlace) -> io::Result<()> {
+    /// Gives how much it states, and the note.
+    pub(super) fn seal(&mut self, file: FilePlace) -> io::Result<(u64, Arc<str>)> {
         // A broken disk is not asked again with every batch.
         self.due = Some(Instant::now() + self.interval);
         self.written = 0;
@@ -291,8 +297,9 @@ impl Sealer {
         self.short.clear();
         self.begin = checkpoint.size;
         self.due = None;
-        *self.newest.lock() = Some(note.into());
-        Ok(())
+        let note: Arc<str> = note.into();
+        *self.newest.lock() = Some(note.clone());
+        Ok((self.sealed, note))
     }
 }
 

@@ -144,6 +144,11 @@ impl Sequence {
         }
     }
 
+    /// The number that would be given next.
+    pub(crate) fn next(&self) -> u64 {
+        self.next
+    }
+
     /// The next number. An error means that none may be given now.
     pub(crate) fn take(&mut self) -> io::Result<u64> {
         if self.next >= self.end {

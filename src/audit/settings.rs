@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::SinkSettings;
 use crate::secret::SecretRef;
 
 /// `audit:` of the configuration.
@@ -20,6 +21,19 @@ pub struct AuditSettings {
     pub durability: Durability,
     /// `None`: it is rotated from outside, or not at all.
     pub rotation: Option<RotationSettings>,
+    /// Where records go besides.
+    pub sinks: Vec<SinkSettings>,
+}
+
+impl AuditSettings {
+    /// Whether both are of the same trail: sinks can change while it is written.
+    pub(crate) fn is_same_trail(&self, other: &Self) -> bool {
+        let with = AuditSettings {
+            sinks: other.sinks.clone(),
+            ..self.clone()
+        };
+        with == *other
+    }
 }
 
 /// How others can verify the trail.

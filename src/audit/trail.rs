@@ -22,8 +22,9 @@ use super::rotate::Rotator;
 use super::seal::{NewestCheckpoint, SealFault, Sealer, signers};
 use super::sequence::{Gap, Sequence, SequenceFault};
 use super::sink::{Lines, Sink as _, TrailOutput};
+use super::sinks::{self, SinkBoard, Sinks, UnopenedSink};
 use super::writer::{Health, QueueEntry, RecordWriter, Room};
-use super::{AuditSettings, Durability, OnFailure, Record};
+use super::{AuditSettings, Durability, OnFailure, Record, SinkSettings};
 use crate::clock::Clock;
 use crate::limits::{Account, Budget, Spent, address_block};
 use crate::lock::Mutex;
@@ -49,6 +50,7 @@ pub struct Trail {
     cut_bytes: u64,
     newest: NewestCheckpoint,
     writer: Mutex<Option<JoinHandle<()>>>,
+    sinks: Sinks,
 }
 
 /// A place in the queue, kept for one call's record, with as much memory as a record takes at least.
@@ -61,6 +63,8 @@ pub(crate) enum Unwritable {
     Queue,
     /// Calls from the same network hold their share of the queue.
     Share,
+    /// A sink that must have every record is too far behind.
+    Sink,
 }
 
 /// Why there is no trail.
@@ -72,6 +76,8 @@ pub enum TrailFault {
     Sequence(#[from] SequenceFault),
     #[error(transparent)]
     Seal(#[from] SealFault),
+    #[error(transparent)]
+    Sink(#[from] UnopenedSink),
     #[error("the audit thread cannot be started")]
     Thread(#[source] io::Error),
 }
@@ -85,7 +91,9 @@ impl Trail {
         let rotator = file
             .zip(settings.rotation)
             .map(|(path, rotation)| Rotator::new(path, rotation, clock.clone()));
-        let newest = NewestCheckpoint::default();
+        sinks::probe(&settings.sinks, &clock)?;
+        let (time, newest) = (clock.clone(), NewestCheckpoint::default());
+        let mut sealed = 0;
         let mut cut_bytes = 0;
         let sealer = match (&settings.seal, file) {
             (None, _) => None,
@@ -98,11 +106,25 @@ impl Trail {
                 output.place().ok_or(SealFault::NoFile)?;
                 let (sealer, found) = Sealer::open(seal, path, clock, newest.clone())?;
                 sequence.begin_at(sealer.edge().size());
+                sealed = sealer.sealed();
                 tell(path, &found);
                 cut_bytes = found.cut_bytes;
                 Some(sealer)
             }
         };
+        let staying = file.filter(|_| output.place().is_some());
+        let checkpoints = settings
+            .seal
+            .as_ref()
+            .map(|seal| seal.checkpoints.as_path());
+        let sinks = Sinks::new(
+            staying,
+            checkpoints,
+            (sequence.next(), sealed),
+            newest.clone(),
+            time,
+        );
+        let tap = sinks.tap();
         let records = settings.queue_records.max(1);
         // A call that waits for the disk holds a second place while it has one for its record.
         let (queue, entries) = mpsc::channel(match settings.durability {
@@ -118,6 +140,7 @@ impl Trail {
             .spawn(move || {
                 RecordWriter::new(Lines::new(output), shared, on_failure, sequence)
                     .sealed_by(sealer)
+                    .heard_by(Some(tap))
                     .durable(durability)
                     .rotated_by(rotator)
                     .run(entries)
@@ -129,6 +152,7 @@ impl Trail {
         // One more, so that a queue of one record can be used.
         let places = Budget::new((settings.queue_records.max(1) as u64).saturating_add(1));
         let writer = Mutex::new(Some(writer));
+        sinks.set(&settings.sinks);
         Ok(Trail {
             file: settings.file.clone(),
             queue,
@@ -143,6 +167,7 @@ impl Trail {
             cut_bytes,
             newest,
             writer,
+            sinks,
         })
     }
 
@@ -151,6 +176,7 @@ impl Trail {
         if let Some(seal) = &settings.seal {
             signers(seal)?;
         }
+        sinks::probe(&settings.sinks, &Clock::system())?;
         let Some(path) = settings.file.as_deref() else {
             return match settings.seal {
                 Some(_) => Err(SealFault::NoFile.into()),
@@ -168,6 +194,22 @@ impl Trail {
             Err(_) => creatable(path).map_err(TrailFault::Unopened),
         }?;
         Ok(Sequence::probe(path)?)
+    }
+
+    /// Opens the file anew, after it was rotated away, and has these sinks from now on. Those that stay read their keys again.
+    pub(crate) fn renew(&self, settings: &[SinkSettings]) {
+        self.reopen();
+        self.sinks.set(settings);
+    }
+
+    /// Whether these sinks could be set up now.
+    pub(crate) fn probe_sinks(settings: &[SinkSettings], clock: &Clock) -> Result<(), TrailFault> {
+        Ok(sinks::probe(settings, clock)?)
+    }
+
+    /// How the sinks are.
+    pub(crate) fn sinks(&self) -> &SinkBoard {
+        self.sinks.board()
     }
 
     /// The numbers that the process before took and, perhaps, did not use: it did not end cleanly.
@@ -198,6 +240,9 @@ impl Trail {
     pub(crate) fn can_record(&self) -> bool {
         let has_room =
             || self.queue.capacity() > 0 && self.account.open().grow(SMALL_BYTES).is_ok();
+        if self.sinks().is_full() {
+            return false;
+        }
         self.on_failure == OnFailure::Continue || (!self.health.is_failing() && has_room())
     }
 
@@ -229,6 +274,9 @@ impl Trail {
     /// Keeps a place for the record of a call, before anything is forwarded. `accounts`: of its address.
     /// None: the call passes although there is none.
     pub(crate) fn reserve(&self, accounts: &[Account; 2]) -> Result<Option<Slot>, Unwritable> {
+        if self.sinks().is_full() {
+            return Err(Unwritable::Sink);
+        }
         let refuse = self.on_failure == OnFailure::Refuse;
         if refuse && self.health.is_failing() {
             return Err(Unwritable::Queue);
@@ -314,13 +362,18 @@ impl Trail {
     }
 
     /// Opens the file anew, after it was rotated away.
-    pub(crate) fn reopen(&self) {
+    fn reopen(&self) {
         // A full queue means that the sink is behind; the next reload asks again.
         let _ = self.queue.try_send(QueueEntry::Reopen);
     }
 
-    /// Writes what is queued and ends the thread; waits at most about `patience`.
+    /// Writes what is queued and ends the thread, then sends what sinks wait for; waits at most about `patience` for each.
     pub fn close(&self, patience: Duration) {
+        self.close_writer(patience);
+        self.sinks.close(patience);
+    }
+
+    fn close_writer(&self, patience: Duration) {
         let Some(writer) = self.writer.lock().take() else {
             return;
         };

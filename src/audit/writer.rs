@@ -17,6 +17,7 @@ use super::rotate::Rotator;
 use super::seal::Sealer;
 use super::sequence::Sequence;
 use super::sink::{Batch, Lines, Sink};
+use super::sinks::SinkTap;
 use super::{Durability, OnFailure, Record};
 use crate::limits::Reservation;
 
@@ -79,6 +80,8 @@ pub(super) struct RecordWriter<S> {
     sequence: Sequence,
     /// `None`: the trail has no checkpoints.
     sealer: Option<Sealer>,
+    /// What tells the sinks besides.
+    tap: Option<SinkTap>,
     durability: Durability,
     /// `None`: the file is rotated from outside.
     rotator: Option<Rotator>,
@@ -98,6 +101,7 @@ impl<S: Sink> RecordWriter<S> {
             on_failure,
             sequence,
             sealer: None,
+            tap: None,
             durability: Durability::Interval,
             rotator: None,
             retry: RETRY,
@@ -107,6 +111,12 @@ impl<S: Sink> RecordWriter<S> {
     /// Has checkpoints made.
     pub(super) fn sealed_by(mut self, sealer: Option<Sealer>) -> Self {
         self.sealer = sealer;
+        self
+    }
+
+    /// Has sinks told of what is written.
+    pub(super) fn heard_by(mut self, tap: Option<SinkTap>) -> Self {
+        self.tap = tap;
         self
     }
 
@@ -185,6 +195,9 @@ impl<S: Sink> RecordWriter<S> {
         if let Some(sealer) = &mut self.sealer {
             sealer.queue(record.seq, line);
         }
+        if let Some(tap) = &mut self.tap {
+            tap.queue(record.seq, line);
+        }
     }
 
     /// When something is to be done though no record comes.
@@ -214,8 +227,12 @@ impl<S: Sink> RecordWriter<S> {
             Some(place) => sealer.seal(place),
             None => Err(io::ErrorKind::Unsupported.into()),
         });
-        if let Err(error) = sealed {
-            tracing::error!(%error, "no checkpoint of the audit trail: it is tried again");
+        match (sealed, &mut self.tap) {
+            (Ok((size, note)), Some(tap)) => tap.sealed(size, &note),
+            (Ok(_), None) => {}
+            (Err(error), _) => {
+                tracing::error!(%error, "no checkpoint of the audit trail: it is tried again");
+            }
         }
     }
 
@@ -281,6 +298,9 @@ impl<S: Sink> RecordWriter<S> {
             if let Some(sealer) = &mut self.sealer {
                 sealer.written(whole);
             }
+            if let Some(tap) = &mut self.tap {
+                tap.written(whole);
+            }
             let Err(error) = appended.and_then(|()| self.bring_to_disk()) else {
                 break;
             };
@@ -290,6 +310,9 @@ impl<S: Sink> RecordWriter<S> {
                 self.health.lose(lost);
                 if let Some(sealer) = &mut self.sealer {
                     sealer.lost(lost);
+                }
+                if let Some(tap) = &mut self.tap {
+                    tap.lost(lost);
                 }
                 return;
             }

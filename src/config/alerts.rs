@@ -143,7 +143,8 @@ fn destination(
     Some((url?, ca, header))
 }
 
-fn header(
+/// A header with a secret, checked. `None`: reported.
+pub(super) fn header(
     report: &mut ConfigFindings<'_>,
     raw: &RawDestinationHeader,
     subject: &str,

@@ -6,10 +6,13 @@
 use std::time::Duration;
 
 use super::limits::{duration_between, hours, size_between};
+use super::log_name::log_name;
 use super::raw::{RawAudit, RawConfig, RawDurability, RawOnFailure};
 use super::report::{ConfigFindings, Content};
+use super::sinks::sinks;
 use super::vault;
 use crate::audit::{AuditSettings, Durability, OnFailure, RotationSettings, SealSettings};
+use crate::egress::Egress;
 use crate::limits::Limits;
 
 /// The most keys: the current one, and the one before.
@@ -21,6 +24,7 @@ pub(crate) fn audit(
     report: &mut ConfigFindings<'_>,
     whole: &RawConfig,
     limits: &Limits,
+    egress: &Egress,
 ) -> Option<AuditSettings> {
     let raw = &whole.audit;
     let file = raw
@@ -34,6 +38,7 @@ pub(crate) fn audit(
     let queue_bytes = size_between(report, given, "audit.queue_bytes", default, 64 << 10..=most);
     let seal = seal(report, whole);
     let rotation = rotation(report, raw);
+    let sinks = sinks(report, whole, egress);
     Some(AuditSettings {
         file: match file {
             Some(path) => Some(path?),
@@ -57,6 +62,7 @@ pub(crate) fn audit(
             Some(RawDurability::Interval) | None => Durability::Interval,
         },
         rotation,
+        sinks,
     })
 }
 
@@ -71,7 +77,11 @@ fn seal(report: &mut ConfigFindings<'_>, whole: &RawConfig) -> Option<SealSettin
             (&raw.checkpoints, "checkpoints"),
         ];
         for (given, what) in texts {
-            if let Some(given) = given {
+            // Sinks tell whose records they are.
+            let is_told = what != "checkpoints" && !raw.sinks.is_empty();
+            if let Some(given) = given
+                && !is_told
+            {
                 let message =
                     format!("`audit.{what}` needs `vault.audit_keys`, which sign checkpoints");
                 report.error_with_hint(given, message, hint);
@@ -115,12 +125,7 @@ fn seal(report: &mut ConfigFindings<'_>, whole: &RawConfig) -> Option<SealSettin
             path.into()
         }
     };
-    let name = raw.name.as_ref().unwrap_or(&whole.organization);
-    let name = report.own_name(name, "audit.name")?;
-    let instance = match &raw.instance {
-        Some(given) => report.own_name(given, "audit.instance")?,
-        None => host_name(),
-    };
+    let (name, instance) = log_name(report, whole)?;
     let every = raw.every.as_ref().map(|given| &given.value);
     Some(SealSettings {
         origin: format!("{name}/{instance}"),
@@ -139,22 +144,6 @@ fn seal(report: &mut ConfigFindings<'_>, whole: &RawConfig) -> Option<SealSettin
             Duration::from_millis(100)..=hours(1),
         ),
     })
-}
-
-/// The host's name, with what a log's name cannot hold left out.
-fn host_name() -> String {
-    let found = rustix::system::uname();
-    let name = found.nodename().to_string_lossy();
-    let plain: String = name
-        .chars()
-        .filter(|sign| sign.is_ascii_alphanumeric() || "-_.".contains(*sign))
-        .take(63)
-        .collect();
-    if plain.is_empty() {
-        "gateway".to_owned()
-    } else {
-        plain
-    }
 }
 
 fn rotation(report: &mut ConfigFindings<'_>, raw: &RawAudit) -> Option<RotationSettings> {

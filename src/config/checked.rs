@@ -369,7 +369,7 @@ pub(crate) fn build(report: &mut ConfigFindings<'_>, raw: &RawConfig) -> Option<
     let transmitters = ssf::transmitters(report, raw, &egress);
     let policy = report.path(&raw.policy, "policy", Content::Policy);
     let limits = limits::limits(report, &raw.limits);
-    let audit = audit::audit(report, raw, &limits);
+    let audit = audit::audit(report, raw, &limits, &egress);
     let queue_bytes = audit.as_ref().map_or(0, |audit| audit.queue_bytes);
     limits::shares(report, raw, &limits, queue_bytes, |service| {
         serves(raw, service)

@@ -9,13 +9,15 @@ use super::checked::Checked;
 use super::client_ca::authorities;
 use super::egress::{first_asked, host_of};
 use crate::accept::{AnchorPlace, BundlePlace};
+use crate::audit::SinkKind;
 use crate::egress::Egress;
 use crate::forward::{DestinationUrl, PostAddress, UpstreamSettings};
 
 /// Where one kind of calls goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct WayOut {
-    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `store`, `transmitter signals`, `destination oncall`.
+    /// `upstream ingest`, `upstream honey ingest`, `issuer okta`, `store`, `transmitter signals`, `destination oncall`,
+    /// `audit sink siem`.
     pub what: String,
     /// `host:port`; empty where the address is a secret.
     pub to: String,
@@ -119,6 +121,19 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
         let what = format!("introspection {}", issuer.name);
         Some(way(what, &issuer.egress, (to.0, &to.1, to.2)))
     });
+    let sinks = checked.audit.sinks.iter().filter_map(|sink| {
+        let (egress, (tls, host, port)) = match &sink.kind {
+            SinkKind::Stdout => return None,
+            SinkKind::Otlp(otlp) => (&otlp.egress, host_of(&otlp.url)?),
+            SinkKind::Witness(witness) => (&witness.egress, host_of(&witness.url)?),
+            SinkKind::Syslog(syslog) => {
+                let tls = syslog.tls.is_some();
+                (&syslog.egress, (tls, syslog.host.clone(), syslog.port))
+            }
+        };
+        let what = format!("audit sink {}", sink.name);
+        Some(way(what, egress, (tls, &host, port)))
+    });
     let mut all: Vec<WayOut> = upstreams
         .chain(issuers)
         .chain(endpoints)
@@ -126,6 +141,7 @@ pub(crate) fn ways_out(checked: &Checked) -> Vec<WayOut> {
         .chain(store)
         .chain(transmitters)
         .chain(destinations)
+        .chain(sinks)
         .collect();
     for authority in checked.listeners.iter().flat_map(authorities) {
         if let AnchorPlace::Bundle(bundle) = &authority.anchors

@@ -208,6 +208,7 @@ fn slot(context: &RequestContext) -> Result<Option<Slot>, Refusal> {
         .reserve(&accounts)
         .map_err(|unwritable| match unwritable {
             Unwritable::Queue => Refusal::new(Reason::AuditUnwritable),
+            Unwritable::Sink => Refusal::new(Reason::AuditSinkFull),
             Unwritable::Share => {
                 Refusal::from(Spent::Share).because("of the places in the queue of records")
             }

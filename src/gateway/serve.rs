@@ -23,7 +23,7 @@ use super::phases::Phases;
 use crate::accept::{Edge, FRAME_LIMIT_BYTES, Stage, Terms, reached};
 use crate::audit::{AuditSettings, Record, Trail, timestamp, told_kept};
 use crate::call::witness::witness;
-use crate::causes::lines;
+use crate::causes::{chain, lines};
 use crate::clock::Clock;
 use crate::identify::Events;
 use crate::limits::Limits;
@@ -205,9 +205,12 @@ impl Gateway {
                 "listeners' names and addresses can only change by a restart".to_owned(),
             ]);
         }
-        if plan.audit != self.audit {
-            return Err(vec!["`audit` can only change by a restart".to_owned()]);
+        if !plan.audit.is_same_trail(&self.audit) {
+            let why = "`audit` can only change by a restart, but for its sinks";
+            return Err(vec![why.to_owned()]);
         }
+        Trail::probe_sinks(&plan.audit.sinks, &self.shared.clock)
+            .map_err(|fault| vec![chain(&StartFault::of(fault))])?;
         let built = Snapshot::build(&plan, &self.shared.clock, &self.events, Some(&before));
         let mut snapshot = built.map_err(|faults| lines(&faults))?;
         let read = changes::digests(&plan.files);
@@ -221,7 +224,7 @@ impl Gateway {
         let version = snapshot.policy.version().to_owned();
         self.shared.snapshot.store(Arc::new(snapshot));
         self.files.taken_over(before_read, read, plan.read_at);
-        self.shared.trail.reopen();
+        self.shared.trail.renew(&plan.audit.sinks);
         // Behind the swap: a disk that hangs does not keep the old policy in force.
         let is_new = before.policy.version() != version;
         let changed = changed + &told_kept(&self.audit, &plan.policy, is_new);

@@ -172,13 +172,16 @@ fn length_delimited(tag: u8, bytes: &[u8]) -> Vec<u8> {
     field
 }
 
-fn push_varint(into: &mut Vec<u8>, mut value: u64) {
+pub(crate) fn push_varint(into: &mut Vec<u8>, mut value: u64) {
     while value >= 0x80 {
         into.push((value & 0x7f) as u8 | 0x80);
         value >>= 7;
     }
     into.push(value as u8);
 }
+
+/// Where a receiver takes logs over HTTP (OTLP specification, "OTLP/HTTP Request").
+pub(crate) const LOGS_PATH: &str = "/v1/logs";
 
 #[cfg(test)]
 mod tests {

@@ -405,6 +405,8 @@ reasons! {
     // We cannot, though it may be allowed.
     AuditUnwritable "audit_unwritable" [Unavailable] Gateway
         "The gateway cannot write its records now." "It is not your fault; try again.";
+    AuditSinkFull "audit_sink_full" [Unavailable] Gateway
+        "Too many records wait for a place that must have every one of them." "It is not your fault; try again.";
     ReadingBusy "reading_busy" [Unavailable] Gateway
         "Too many large bodies wait to be read." "It is not your fault; try again.";
     MemoryBudgetSpent "memory_budget_spent" [Unavailable] Gateway
@@ -546,6 +548,12 @@ reasons! {
         "A source of keys or certificates gives nothing new; its last answer counts until its end." "";
     SourceAnswers "source_answers" [-] Nothing
         "A source of keys or certificates gives again." "";
+    SinkSilent "sink_silent" [-] Operator
+        "A sink of the audit trail takes no records; they wait for it, or are left out." "";
+    SinkAnswers "sink_answers" [-] Nothing
+        "A sink of the audit trail takes records again." "";
+    SinkLacks "sink_lacks" [-] Operator
+        "A sink of the audit trail never gets some records; the trail itself has them." "";
     RevokedByFile "revoked_by_file" [-] Nothing
         "The operator's file revokes a proof from now on." "";
     RevokedByLogout "revoked_by_logout" [-] Nothing

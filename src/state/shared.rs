@@ -3,6 +3,7 @@
 //! What it does: holds the present snapshot and everything that a reload must not reset.
 //! What it refuses to know: sockets, phases. Invariant: swapping the snapshot is the only change.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -14,7 +15,7 @@ use super::mirrors::{Dropped, Leg, MirrorEnd, MirrorWitness, Mirrors};
 use super::work::LargeBodies;
 use super::{Snapshot, lacking};
 use crate::accept::{Calls, ConnectionLimiter};
-use crate::audit::{Record, Trail, timestamp};
+use crate::audit::{Record, SinkRow, Trail, timestamp};
 use crate::clock::{Clock, UnixMillis};
 use crate::identify::IssuerStatus;
 use crate::limits::{Budget, FairQueue, FairQueueBounds, LocalMeter, Meter, Penalties, Rates};
@@ -30,7 +31,7 @@ use crate::memory::recent::Recent;
 use crate::memory::searches::TrailSearches;
 use crate::memory::watches::Watches;
 use crate::reason::Reason;
-use crate::telemetry::{EventName, LegLabels, Metrics};
+use crate::telemetry::{EventName, LegLabels, Metrics, SinkFigures};
 use crate::vault::CredentialRow;
 use crate::workload_api;
 
@@ -133,6 +134,9 @@ pub struct Readiness {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reload_failed: Option<ReloadFailure>,
     pub(crate) audit: &'static str,
+    /// Where records go besides the trail's file.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub(crate) audit_sinks: Vec<SinkReadiness>,
     /// What keeps it from being ready, or from knowing some callers; for people.
     pub(crate) missing: Vec<String>,
     pub issuers: Vec<IssuerReadiness>,
@@ -158,6 +162,52 @@ pub struct BackendReadiness {
 pub(crate) struct ReloadFailure {
     pub time: String,
     pub errors: Vec<String>,
+}
+
+/// Where records go besides. One that fails keeps no gateway from being ready, unless calls are refused for it.
+#[derive(Clone, Debug, serde::Serialize)]
+pub(crate) struct SinkReadiness {
+    pub sink: String,
+    pub kind: &'static str,
+    /// `ok`, `failing` or `full`.
+    pub state: &'static str,
+    pub lag_records: u64,
+    pub lag_seconds: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_error: Option<&'static str>,
+}
+
+impl From<SinkRow> for SinkReadiness {
+    fn from(row: SinkRow) -> Self {
+        SinkReadiness {
+            sink: row.name,
+            kind: row.kind,
+            state: match (row.refuses, row.fault) {
+                (true, _) => "full",
+                (false, Some(_)) => "failing",
+                (false, None) => "ok",
+            },
+            lag_records: row.lag_records,
+            lag_seconds: row.lag_seconds,
+            last_error: row.fault,
+        }
+    }
+}
+
+/// What a sink lacks now.
+fn lacks_sink(row: &SinkRow) -> Option<String> {
+    let SinkRow {
+        name, lag_records, ..
+    } = row;
+    if row.refuses {
+        return Some(format!(
+            "audit sink `{name}`: {lag_records} records wait, so that calls are refused"
+        ));
+    }
+    let fault = row.fault?;
+    Some(format!(
+        "audit sink `{name}`: it takes nothing ({fault}); {lag_records} records wait"
+    ))
 }
 
 #[derive(Clone, Debug, serde::Serialize)]
@@ -411,7 +461,12 @@ impl Shared {
         }
         let had = self.credentials_had.load(Ordering::Relaxed);
         missing.extend(lacking.into_iter().map(|one| one.words));
-        missing.extend((!audit_ok).then(|| "audit records cannot be written".to_owned()));
+        let sinks = self.trail.sinks().rows(self.clock.now());
+        let is_written = !self.trail.sinks().is_full();
+        missing.extend(
+            (!audit_ok && is_written).then(|| "audit records cannot be written".to_owned()),
+        );
+        missing.extend(sinks.iter().filter_map(lacks_sink));
         missing.extend(draining.then(|| "it is stopping".to_owned()));
         Readiness {
             ready: can_identify && tried && had && has_certificates && audit_ok && !draining,
@@ -423,6 +478,7 @@ impl Shared {
                 errors,
             }),
             audit: if audit_ok { "ok" } else { "failing" },
+            audit_sinks: sinks.into_iter().map(SinkReadiness::from).collect(),
             missing,
             issuers: issuers.into_iter().map(IssuerReadiness::from).collect(),
             backends: backends(&snapshot),
@@ -460,6 +516,8 @@ impl Shared {
             .audit_queued_bytes
             .set(gauge(self.trail.queued_bytes()));
         metrics.audit_failing.set(i64::from(health.is_failing()));
+        let sinks = self.trail.sinks().rows(self.clock.now());
+        metrics.sinks(&sinks.iter().map(figures).collect::<Vec<_>>());
         let snapshot = self.snapshot.load();
         let identifier = &snapshot.identifier;
         let (listed, heard) = identifier.revoked();
@@ -523,6 +581,21 @@ impl MirrorWitness for Shared {
                 self.mirror_dropped(leg, why, last);
             }
         }
+    }
+}
+
+fn figures(row: &SinkRow) -> SinkFigures<'_> {
+    let counted = |counts: &BTreeMap<&'static str, u64>| -> Vec<(&'static str, u64)> {
+        let each = counts.iter();
+        each.map(|(word, count)| (*word, *count)).collect()
+    };
+    SinkFigures {
+        sink: &row.name,
+        lag_records: row.lag_records,
+        lag_seconds: row.lag_seconds,
+        sent: row.sent,
+        dropped: counted(&row.dropped),
+        failures: counted(&row.failures),
     }
 }
 

@@ -1,4 +1,4 @@
-//! What the gateway lives by and may lose: keys of issuers, bundles of trust domains, certificates of its own.
+//! What the gateway lives by and may lose: keys of issuers, bundles of trust domains, certificates of its own, sinks of its trail.
 //!
 //! What it does: looks at each source again and again, and leaves a record when one gives nothing new and when it gives again. What
 //! it refuses to know: how a source is read, and for how long its last answer counts. Invariants: a source raises a loss once a
@@ -10,6 +10,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::Shared;
+use crate::audit::SinkGap;
 use crate::clock::UnixMillis;
 use crate::reason::Reason;
 use crate::telemetry::EventName;
@@ -64,6 +65,8 @@ impl ToldSources {
 /// Looks until the gateway stops, or is gone.
 pub(crate) async fn watch_sources(shared: Weak<Shared>) {
     let mut told = ToldSources::default();
+    let mut told_sinks = ToldSources::default();
+    let mut told_gaps = BTreeMap::<String, UnixMillis>::new();
     loop {
         tokio::time::sleep(LOOK).await;
         let Some(shared) = shared.upgrade() else {
@@ -74,6 +77,21 @@ pub(crate) async fn watch_sources(shared: Weak<Shared>) {
         }
         for change in told.changes(faults(&shared), shared.clock.now()) {
             tell(&shared, change);
+        }
+        let now = shared.clock.now();
+        let rows = shared.trail.sinks().rows(now).into_iter();
+        let sinks = rows.map(|row| (row.name, row.fault)).collect();
+        for change in told_sinks.changes(sinks, now) {
+            tell_sink(&shared, change);
+        }
+        // The record of a gap may be left out as well: one a minute, that it does not feed itself.
+        let is_due = |sink: &str| {
+            let since = told_gaps.get(sink).map(|at| now.0.saturating_sub(at.0));
+            !since.is_some_and(|since| (0..QUIET_MILLIS).contains(&since))
+        };
+        for (sink, gap) in shared.trail.sinks().take_gaps(is_due) {
+            tell_gap(&shared, &sink, gap);
+            told_gaps.insert(sink, now);
         }
     }
 }
@@ -110,6 +128,34 @@ fn tell(shared: &Shared, change: SourceChange) {
             );
         }
     }
+}
+
+fn tell_sink(shared: &Shared, change: SourceChange) {
+    match change {
+        SourceChange::Lost(sink, fault) => {
+            let detail = format!("{sink}: {fault}");
+            let (event, reason) = (EventName::AuditSinkLost, Reason::SinkSilent);
+            shared.event(event, reason, Some(detail));
+        }
+        SourceChange::Returned(sink) => {
+            tracing::info!(sink, "a sink of the audit trail takes records again");
+            let (event, reason) = (EventName::AuditSinkReturned, Reason::SinkAnswers);
+            shared.event(event, reason, Some(sink));
+        }
+    }
+}
+
+fn tell_gap(shared: &Shared, sink: &str, gap: SinkGap) {
+    let SinkGap {
+        first,
+        last,
+        records,
+        why,
+    } = gap;
+    let detail = format!("{sink}: {records} records from {first} to {last} ({why})");
+    tracing::error!(detail, "a sink of the audit trail lacks records");
+    let (event, reason) = (EventName::AuditSinkGap, Reason::SinkLacks);
+    shared.event(event, reason, Some(detail));
 }
 
 #[cfg(test)]

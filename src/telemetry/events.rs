@@ -69,6 +69,11 @@ events! {
     // Of what keys and certificates come from, a loss once a minute for each at most.
     SourceLost "source_lost";
     SourceReturned "source_returned";
+    // Of sinks of the trail, a loss once a minute for each at most.
+    AuditSinkLost "audit_sink_lost";
+    AuditSinkReturned "audit_sink_returned";
+    /// Records that a sink never gets.
+    AuditSinkGap "audit_sink_gap";
     // Of proofs.
     ProofEnded "proof_ended";
     // Of issuers: counted and logged, and not recorded.

@@ -472,6 +472,7 @@ fn every_key_arrives_in_the_checked_settings() {
                 bytes: Some(1 << 30),
                 interval: Some(seconds(24 * 3600)),
             }),
+            sinks: Vec::new(),
         }
     );
     assert_eq!(

@@ -36,6 +36,7 @@ impl TestTrail {
                 }),
                 durability: Durability::Interval,
                 rotation: None,
+                sinks: Vec::new(),
             },
             folder,
             calls: 0,

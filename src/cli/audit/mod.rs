@@ -16,6 +16,7 @@ mod sealed;
 mod tiles;
 mod verify;
 mod walk;
+mod witnessed;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;

@@ -18,8 +18,10 @@ use memchr::memmem::Finder;
 use super::fault::AuditFault;
 use super::sealed::{SealedHead, Seals};
 use super::walk::{LinePlace, in_order, walk};
+use super::witnessed::{WantedWitnesses, WitnessedHead, WrongWitness, witnessed};
 use super::{Output, SealedArguments, sealed, shown};
 use crate::audit::lines::TrailLine;
+use crate::audit::timestamp;
 use crate::transparency::{Checkpoint, TlogProof, TreeEdge, TreeHash, verify_inclusion};
 
 /// Lines that are kept of a part of the trail, to name one; a checkpoint comes sooner.
@@ -40,6 +42,12 @@ pub struct VerifyArguments {
     /// The files are one record's line, and this is its proof: no trail and no checkpoints are needed.
     #[arg(long, value_name = "FILE")]
     pub(crate) proof: Option<PathBuf>,
+    /// A witness that must have countersigned a checkpoint, `name+id+key`; may be given more than once.
+    #[arg(long = "witness", value_name = "KEY")]
+    pub(crate) witnesses: Vec<String>,
+    /// The checkpoints that witnesses countersigned; default: the checkpoints' file and `.cosigned`.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) cosigned: Option<PathBuf>,
 }
 
 /// A line, as a finding names it.
@@ -428,14 +436,27 @@ pub(super) fn verify(arguments: &VerifyArguments) -> Result<ExitCode, AuditFault
         wrong.first.file = last.path.as_path().into();
         wrong.last.file = last.path.as_path().into();
     }
-    tell(&verified, &seals, sealed.output, begun);
-    Ok(match verified.wrong {
-        None => ExitCode::SUCCESS,
-        Some(_) => ExitCode::FAILURE,
+    let log = sealed::keys(sealed)?;
+    let wanted = WantedWitnesses {
+        witnesses: &arguments.witnesses,
+        cosigned: arguments.cosigned.as_deref(),
+        log: &log,
+    };
+    let witnessed = witnessed(&wanted, &seals)?;
+    tell(&verified, &witnessed, &seals, sealed.output, begun);
+    Ok(match (verified.wrong, witnessed) {
+        (None, Ok(_)) => ExitCode::SUCCESS,
+        _ => ExitCode::FAILURE,
     })
 }
 
-fn tell(verified: &VerifiedTrail, seals: &Seals, output: Output, begun: Instant) {
+fn tell(
+    verified: &VerifiedTrail,
+    witnessed: &Result<Vec<WitnessedHead>, WrongWitness>,
+    seals: &Seals,
+    output: Output,
+    begun: Instant,
+) {
     let seconds = begun.elapsed().as_secs_f64();
     if output == Output::Json {
         let wrong = verified.wrong.as_ref().map(|wrong| {
@@ -447,9 +468,15 @@ fn tell(verified: &VerifiedTrail, seals: &Seals, output: Output, begun: Instant)
                 "why": wrong.why,
             })
         });
+        let heads = witnessed.as_deref().unwrap_or_default().iter();
+        let seen: Vec<_> = heads
+            .map(|head| serde_json::json!({ "witness": head.witness, "size": head.size, "time": head.time }))
+            .collect();
         let told = serde_json::json!({
-            "ok": verified.wrong.is_none(),
+            "ok": verified.wrong.is_none() && witnessed.is_ok(),
             "wrong": wrong,
+            "wrong_witness": witnessed.as_ref().err().map(ToString::to_string),
+            "witnessed": seen,
             "records": verified.lines,
             "bytes": verified.bytes,
             "numbers_without_record": verified.missing,
@@ -482,6 +509,23 @@ fn tell(verified: &VerifiedTrail, seals: &Seals, output: Output, begun: Instant)
             verified.checkpoints,
             shown(&seals.path)
         );
+    }
+    match witnessed {
+        Ok(heads) => {
+            for WitnessedHead {
+                witness,
+                size,
+                time,
+            } in heads
+            {
+                let millis = i64::try_from(*time)
+                    .unwrap_or_default()
+                    .saturating_mul(1000);
+                let when = timestamp(millis);
+                println!("  `{witness}` saw the first {size} records, last at {when}");
+            }
+        }
+        Err(wrong) => println!("wrong: {wrong}"),
     }
     println!(
         "  {} records after the last checkpoint are unsealed",

@@ -6,6 +6,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::sinks::{RawSink, RawWitness};
 use crate::document::Spanned;
 use crate::document::quantity::{RawDuration, RawSize};
 
@@ -35,6 +36,12 @@ pub(crate) struct RawAudit {
     pub(crate) durability: Option<RawDurability>,
     /// When a new file is begun; default: never, but a file that was moved away is let go by SIGHUP.
     pub(crate) rotate: Option<Spanned<RawRotate>>,
+    /// Where records and checkpoints go besides.
+    #[serde(default)]
+    pub(crate) sinks: Vec<Spanned<RawSink>>,
+    /// Witnesses that countersign checkpoints (C2SP `tlog-witness`).
+    #[serde(default)]
+    pub(crate) witnesses: Vec<Spanned<RawWitness>>,
 }
 
 /// What comes first.

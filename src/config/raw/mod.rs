@@ -23,6 +23,7 @@ mod listeners;
 mod log;
 mod query;
 mod revocations;
+mod sinks;
 mod upstreams;
 mod vault;
 mod web;
@@ -47,6 +48,10 @@ pub(crate) use listeners::{RawAdmin, RawDemand, RawListener, RawService, RawTls,
 pub(crate) use log::{RawLog, RawLogFormat, RawLogLevel};
 pub(crate) use query::RawQuery;
 pub(crate) use revocations::{RawRevocationFile, RawTransmitter};
+pub(crate) use sinks::{
+    RawFacility, RawOtlpSink, RawResume, RawSink, RawSinkClient, RawSinkFailure, RawSyslogSink,
+    RawTransport, RawWitness,
+};
 pub(crate) use upstreams::{RawBackend, RawClient, RawUpstream, RawUpstreams};
 pub(crate) use vault::{RawApiKeys, RawAwsKeys, RawAwsLogin, RawStore, RawStoreLogin, RawVault};
 pub(crate) use web::{RawCli, RawGroups, RawLogin, RawSession, RawWeb};
