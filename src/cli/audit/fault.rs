@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use super::shown;
 use crate::audit::NoMoment;
+use crate::document;
 use crate::transparency::NoteFault;
 
 /// What is wrong with what was given; what is wrong with a trail is a finding, and no fault.
@@ -26,7 +27,7 @@ pub(super) enum AuditFault {
     },
     #[error("standard output cannot be written")]
     Output(#[source] io::Error),
-    #[error("key `{given}`")]
+    #[error("key {}", document::path(Path::new(.given)))]
     Key {
         given: String,
         #[source]
@@ -40,7 +41,7 @@ pub(super) enum AuditFault {
     Checkpoints(super::sealed::WrongCheckpoint),
     #[error("{0}")]
     Wrong(&'static str),
-    #[error("no record has the request id `{0}`")]
+    #[error("no record has the request id {}", document::path(Path::new(.0)))]
     NoRecord(String),
     #[error("the record is not sealed yet: the next checkpoint will")]
     Unsealed,
