@@ -270,8 +270,12 @@ async fn every_form_of_use_ends_with_its_proof() {
 async fn until_refused(story: String, one: OngoingUse, since: Instant) {
     let one = Mutex::new(one);
     eventually(&story, || async {
-        let refused = one.lock().await.is_refused().await;
-        refused.expect("open until it is refused").then_some(())
+        let mut one = one.lock().await;
+        match one.is_refused().await {
+            Some(refused) => refused.then_some(()),
+            // The line of an export that is refused closes behind its unread body, and may take the answer with it.
+            None => (one.form == UseForm::OpenHttp1Export).then_some(()),
+        }
     })
     .await;
     let took = since.elapsed().as_millis();
