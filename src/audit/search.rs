@@ -225,7 +225,7 @@ impl RequestSearch {
         }
         self.finder.find(line)?;
         let named: NamedRecord = serde_json::from_slice(line).ok()?;
-        (named.request_id == self.id).then(|| match named.event.as_str() {
+        (named.request_id == self.id).then_some(match named.event.as_str() {
             "call" => RequestRecord::Call,
             _ => RequestRecord::Event,
         })

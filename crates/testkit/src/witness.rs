@@ -28,11 +28,14 @@ pub struct SampleWitness {
     state: Arc<WitnessState>,
 }
 
+/// A log's name, id and public key.
+type LogKey = (String, [u8; 4], Vec<u8>);
+
 struct WitnessState {
     name: String,
     pair: Ed25519KeyPair,
-    /// The log's key: name, id, public key.
-    log: Mutex<Option<(String, [u8; 4], Vec<u8>)>>,
+    /// Of the log that it follows.
+    log: Mutex<Option<LogKey>>,
     seen: Mutex<Seen>,
 }
 

@@ -89,7 +89,7 @@ impl TrailFollower {
     }
 
     /// The same, which misses nothing before the first record that there is.
-    pub(super) fn from_the_oldest(self) -> Self {
+    pub(super) fn starting_at_the_oldest(self) -> Self {
         TrailFollower {
             begins_anywhere: true,
             ..self

@@ -412,7 +412,7 @@ fn file_feed(
         }
         Err(error) => {
             tracing::error!(%error, sink = name, "where the sink was cannot be read: it sends all that there is");
-            follower(FollowerPlace::default()).from_the_oldest()
+            follower(FollowerPlace::default()).starting_at_the_oldest()
         }
     };
     SinkFeed::File(Box::new(FileFeed::new(follower, kept)))

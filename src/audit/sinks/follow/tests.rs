@@ -153,7 +153,7 @@ fn files_that_are_gone_are_told() {
     assert_eq!(all(&mut follower, 24), [10, 11, 20, 21, 22, 23]);
     assert_eq!(follower.take_gap(), Some(Gap { first: 3, last: 19 }));
     assert_eq!(follower.take_gap(), None);
-    let mut anywhere = ground.follower(0).from_the_oldest();
+    let mut anywhere = ground.follower(0).starting_at_the_oldest();
     assert_eq!(all(&mut anywhere, 12), [10, 11]);
     assert_eq!(anywhere.take_gap(), None);
     assert_eq!(all(&mut anywhere, 22), [20, 21]);
